@@ -1,0 +1,1 @@
+"""One file a claim; each measures a ratio against its reference in the same run."""

@@ -1,0 +1,1 @@
+"""Documents, and the writer of those that are made from the code."""

@@ -1,0 +1,1 @@
+"""Retinal images, from unlabelled photographs and OCT scans to a signed screening report."""

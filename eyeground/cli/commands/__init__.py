@@ -1,0 +1,1 @@
+"""Shelf: a verb a file."""

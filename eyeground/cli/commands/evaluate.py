@@ -1,0 +1,49 @@
+"""eyeground evaluate: judge a trained model on data it has never seen."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Folder that 'eyeground finetune' made.")],
+    data: Annotated[Path, typer.Argument(help="Folder of images; file names are relative to it.")],
+    table: Annotated[Path | None, typer.Option(help="CSV or Parquet table; none = a folder per class.")] = None,
+    file_column: Annotated[str | None, typer.Option(help="Column of file names.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column of labels.")] = None,
+    group_column: Annotated[str | None, typer.Option(help="Column of patients.")] = None,
+    eye_column: Annotated[str | None, typer.Option(help="Column of the eye.")] = None,
+    site_column: Annotated[str | None, typer.Option(help="Column of the site.")] = None,
+    camera_column: Annotated[str | None, typer.Option(help="Column of the camera.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the evaluation; by default the data folder's, numbered.")] = "",
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 2000,
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")] = "auto",
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="Number format.")] = "auto",
+    allow_seen: Annotated[bool, typer.Option("--allow-seen", help="Go on although images were trained on.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
+) -> None:
+    """Judge a trained model on labelled images of other patients, with intervals and a report."""
+    from eyeground.cli.config import DataSource
+    from eyeground.cli.judgment import judge_on
+
+    source = DataSource(
+        path=data,
+        table=table,
+        file=file_column,
+        label=label_column,
+        group=group_column,
+        eye=eye_column,
+        site=site_column,
+        camera=camera_column,
+    )
+    judge_on(
+        run,
+        source,
+        name=name,
+        resamples=resamples,
+        device=device,
+        precision=precision,
+        allow_seen=allow_seen,
+        as_json=as_json,
+    )

@@ -1,0 +1,21 @@
+"""eyeground predict: images in, a table of answers out."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Folder that 'eyeground finetune' made.")],
+    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    out: Annotated[Path, typer.Option(help="CSV table to write.")] = Path("predictions.csv"),
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")] = "auto",
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="Number format.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
+) -> None:
+    """Say what a trained model sees in images; what it cannot grade stays unanswered."""
+    from eyeground.cli.answers import answer_images
+
+    answer_images(run, paths, out=out, batch_size=batch_size, device=device, precision=precision, as_json=as_json)

@@ -1,0 +1,400 @@
+"""One experiment = one YAML file; every key is checked, and an unknown one names its nearest."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from eyeground.cli.plain_yaml import PlainDumper, PlainLoader
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used: every problem at once."""
+
+
+class _Strict(BaseModel):
+    """No unknown keys, and frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Average = Annotated[float, Field(ge=0, lt=1)]
+
+
+class DataSource(_Strict):
+    """One folder of images, with its table if it has one.
+
+    Args:
+        path: Folder that file names are relative to.
+        name: What counts per source are shown under; the folder's name by default.
+        table: CSV or Parquet table; none = the folder's layout tells the classes.
+        file: Column of file names.
+        label: Column of labels.
+        group: Column of patients; for a folder layout, a pattern with one bracket applied to the file name.
+        eye: Column of the eye.
+        site: Column of the site.
+        camera: Column of the camera.
+        split: Column that says train, val or test.
+
+    Example:
+        >>> DataSource(path="images").table is None
+        True
+
+    References:
+        Our own.
+    """
+
+    path: Path
+    name: str = ""
+    table: Path | None = None
+    file: str | None = None
+    label: str | None = None
+    group: str | None = None
+    eye: str | None = None
+    site: str | None = None
+    camera: str | None = None
+    split: str | None = None
+
+
+class FinetuneConfig(_Strict):
+    """Everything ``eyeground finetune`` can be told; the defaults are RETFound's recipe of 2025-04.
+
+    Args:
+        data: A folder, or a list of sources joined into one set.
+        classes: Class names in clinical order; none = from the labels.
+        ordered: Whether the classes are grades; none = yes when all labels are whole numbers.
+        split: Ratios train:val:test such as ``60:20:20``, a split file, ``source`` to take what the data says, or
+            ``auto``: what the data says, otherwise 60:20:20.
+        split_seed: Draws the split; apart from ``seed``, so that runs with other seeds are judged on the same patients.
+        val_fraction: Share of training patients held out where the data has train and test only.
+        model: A ViT shape of ours or any timm name.
+        model_options: Further arguments for timm.
+        image_px: Side of the input. Unit: px.
+        pool: ViT head: mean of patch tokens, or the CLS token.
+        fc_norm_passes: 1, or 2 for checkpoints fine-tuned by RETFound's 2025 code.
+        weights: ``random``, a safetensors file, or a run's folder.
+        batch_norm: ``auto`` freezes it where the weights carry folded statistics.
+        epochs: Length of the run.
+        batch_size: Images per micro-batch.
+        accumulation: Micro-batches per optimizer step.
+        blr: Peak learning rate for a batch of 256.
+        lr: Peak learning rate as it is; overrules ``blr``.
+        min_lr: Learning rate at the end.
+        warmup_epochs: Length of the linear rise.
+        schedule: ``cosine`` or ``restarts``.
+        weight_decay: AdamW's decay.
+        layer_decay: Learning-rate factor per layer counted from the head.
+        betas: AdamW's two averages.
+        clip_norm: Greatest gradient norm, 0 = no clipping.
+        drop_path: Greatest drop-path rate.
+        label_smoothing: Share of the truth spread over all classes.
+        mixup: Beta parameter, 0 = off.
+        cutmix: Beta parameter, 0 = off.
+        crop_scale: Least and greatest area of a random crop.
+        crop_ratio: Least and greatest shape of it.
+        horizontal_flip: Probability.
+        vertical_flip: Probability.
+        rotation_degrees: Greatest rotation. Unit: degrees.
+        color_jitter: Brightness, contrast, saturation, hue.
+        rand_augment: timm's string, empty = off.
+        random_erasing: Probability.
+        crop_field: Crop photographs to their field of view.
+        store_px: Shrink the short side to at most this on reading, 0 = keep. Unit: px.
+        fit: ``crop`` or ``squash``: how a whole image becomes a square.
+        crop_fraction: Share of the short side that ``crop`` keeps; none = 0.875 up to 224 px, 1 above.
+        mean: Subtracted from each channel.
+        std: Divides each channel.
+        select_by: What chooses the best epoch: ``mean`` = (macro F1 + macro AUROC + kappa) / 3, or one metric's name.
+        patience: Epochs without improvement before stopping, 0 = never.
+        resamples: Bootstrap resamples of the intervals.
+        seed: Every random draw follows from it.
+        out: The run's folder; none = ``runs/<name of the config>``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        threads: Processor threads, 0 = torch's choice.
+        workers: Loader processes.
+        grad_checkpointing: Recompute activations, for less memory.
+        keep_checkpoints: How many of the newest to keep beside the best.
+        checkpoint_seconds: Save when this much time has passed. Unit: s.
+        checkpoint_steps: Save after every so many steps, 0 = no.
+
+    Example:
+        >>> FinetuneConfig(data="images").layer_decay
+        0.65
+
+    References:
+        RETFound_MAE at 897d71c for the defaults.
+    """
+
+    data: tuple[DataSource, ...] = Field(min_length=1)
+    classes: tuple[str, ...] | None = None
+    ordered: bool | None = None
+    split: str = "auto"
+    split_seed: int = Field(0, ge=0)
+    val_fraction: float = Field(0.2, gt=0, lt=1)
+
+    model: str = "vit_large_patch16"
+    model_options: dict[str, Any] = Field(default_factory=dict)
+    image_px: int = Field(224, ge=8, le=4096)
+    pool: Literal["avg", "cls"] = "avg"
+    fc_norm_passes: Literal[1, 2] = 1
+    weights: str = "random"
+    batch_norm: Literal["auto", "train", "frozen"] = "auto"
+
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(16, ge=1)
+    accumulation: int = Field(1, ge=1)
+    blr: float = Field(5e-3, gt=0)
+    lr: float | None = Field(None, gt=0)
+    min_lr: float = Field(1e-6, ge=0)
+    warmup_epochs: float = Field(10, ge=0)
+    schedule: Literal["cosine", "restarts"] = "cosine"
+    weight_decay: float = Field(0.05, ge=0)
+    layer_decay: float = Field(0.65, gt=0, le=1)
+    betas: tuple[Average, Average] = (0.9, 0.999)
+    clip_norm: float = Field(0.0, ge=0)
+    drop_path: float = Field(0.2, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    mixup: float = Field(0.0, ge=0)
+    cutmix: float = Field(0.0, ge=0)
+
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    horizontal_flip: float = Field(0.5, ge=0, le=1)
+    vertical_flip: float = Field(0.0, ge=0, le=1)
+    rotation_degrees: float = Field(0.0, ge=0, le=180)
+    color_jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    rand_augment: str = "rand-m9-mstd0.5-inc1"
+    random_erasing: float = Field(0.25, ge=0, le=1)
+    crop_field: bool = True
+    store_px: int = Field(512, ge=0)
+    fit: Literal["crop", "squash"] = "crop"
+    crop_fraction: float | None = Field(None, gt=0, le=1)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    select_by: str = "mean"
+    patience: int = Field(0, ge=0)
+    resamples: int = Field(2000, ge=100, le=100_000)
+
+    seed: int = Field(0, ge=0, lt=2**31)
+    out: Path | None = None
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    threads: int = Field(0, ge=0)
+    workers: int = Field(0, ge=0, le=256)
+    grad_checkpointing: bool = False
+    keep_checkpoints: int = Field(2, ge=1)
+    checkpoint_seconds: float = Field(120.0, ge=0)
+    checkpoint_steps: int = Field(0, ge=0)
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _one_source(cls, value: Any) -> Any:
+        """Take a bare path for a list of one source."""
+        if isinstance(value, str | Path):
+            return [{"path": value}]
+        if isinstance(value, Mapping):
+            return [value]
+        return [{"path": item} if isinstance(item, str | Path) else item for item in value or ()]
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        """Grades may be written as numbers."""
+        return [str(item) if isinstance(item, int) else item for item in value] if isinstance(value, list) else value
+
+    @field_validator("crop_scale", "crop_ratio")
+    @classmethod
+    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
+        """Least before greatest."""
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("least and greatest, both above 0")
+        return value
+
+    @field_validator("color_jitter")
+    @classmethod
+    def _colors(cls, value: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """As torchvision takes them."""
+        if min(value) < 0 or value[3] > 0.5:
+            raise ValueError("brightness, contrast, saturation at least 0, hue in [0, 0.5]")
+        return value
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        """Nothing is divided by zero."""
+        if min(value) <= 0:
+            raise ValueError("every channel's std is above 0")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> "FinetuneConfig":
+        """Check what only makes sense together."""
+        if (self.mixup or self.cutmix) and self.batch_size % 2:
+            raise ValueError(
+                f"mixup and cutmix pair the images of a batch: batch_size must be even, not {self.batch_size}"
+            )
+        names = [source.name or source.path.name for source in self.data]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two sources are called {max(names, key=names.count)!r}: give each a 'name'")
+        return self
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> FinetuneConfig:
+    """Read a configuration, apply overrides, check everything.
+
+    Args:
+        path: A YAML file.
+        overrides: ``key=value`` words, the value written as in YAML; ``model_options.pad_type=same`` reaches inside.
+
+    Returns:
+        The checked configuration, with ``${VAR}`` replaced from the environment.
+
+    Raises:
+        ConfigError: If anything is wrong; the message lists every problem, and the nearest key for an unknown one.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "c.yaml"
+        >>> _ = path.write_text("data: images\\nepochs: 5")
+        >>> load_config(path, ["epochs=7"]).epochs
+        7
+
+    References:
+        torchtune's manner: the keys are a function's arguments.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        near = ", ".join(sorted(str(p) for p in path.parent.glob("*.yaml"))[:5]) if path.parent.is_dir() else ""
+        raise ConfigError(f"{path}: cannot be read ({error})." + (f" Configs there: {near}" if near else "")) from error
+    try:
+        values = yaml.load(text, PlainLoader) or {}  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a configuration is a list of 'key: value' lines")
+    for word in overrides:
+        _override(values, word)
+    return check_config(values, where=str(path))
+
+
+def check_config(values: Mapping[str, Any], *, where: str) -> FinetuneConfig:
+    """Check plain values.
+
+    Args:
+        values: Keys and values, as YAML gives them.
+        where: What to name in messages.
+
+    Returns:
+        The checked configuration.
+
+    Raises:
+        ConfigError: If anything is wrong, all of it at once.
+
+    Example:
+        >>> try:
+        ...     check_config({"data": "x", "epoch": 3}, where="c.yaml")
+        ... except ConfigError as error:
+        ...     print(error)
+        c.yaml: 1 problem
+          epoch: unknown key; did you mean 'epochs'?
+
+    References:
+        Our own.
+    """
+    missing: list[str] = []
+    expanded = _expand(dict(values), missing)
+    problems = [f"${{{name}}}: this environment variable is not set" for name in dict.fromkeys(missing)]
+    try:
+        config = FinetuneConfig.model_validate(expanded)
+    except ValidationError as error:
+        details = error.errors()
+        # A list whose only item is wrong counts as empty for pydantic: the item's own problem says it better.
+        inner = {detail["loc"][0] for detail in details if len(detail["loc"]) > 1}
+        problems += [_sentence(d) for d in details if not (d["type"] == "too_short" and d["loc"][0] in inner)]
+    if problems:
+        count = f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
+        raise ConfigError(f"{where}: {count}\n" + "\n".join(f"  {problem}" for problem in problems))
+    return config
+
+
+def dump_config(config: FinetuneConfig) -> str:
+    """Write a configuration as YAML, every key with its value.
+
+    Args:
+        config: A checked configuration.
+
+    Returns:
+        YAML text that ``load_config`` reads back.
+
+    Example:
+        >>> "epochs: 100" in dump_config(FinetuneConfig(data="images"))
+        True
+
+    References:
+        Our own.
+    """
+    # Strings that another YAML reader could take for something else are quoted by the dumper's own, wider rules.
+    return yaml.dump(
+        config.model_dump(mode="json"),
+        Dumper=PlainDumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,
+        width=110,
+    )
+
+
+def _override(values: dict[str, Any], word: str) -> None:
+    """Apply one ``key=value``."""
+    key, equals, text = word.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{word!r} is not key=value")
+    *parents, last = key.strip().split(".")
+    place = values
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"{key}: {parent} has no keys inside")
+    try:
+        place[last] = yaml.load(text, PlainLoader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{word!r}: the value is not YAML: {error}") from error
+
+
+def _expand(value: Any, missing: list[str]) -> Any:
+    """Replace ``${VAR}`` in every string."""
+    if isinstance(value, str):
+        missing += [name for name in _VARIABLE.findall(value) if name not in os.environ]
+        return _VARIABLE.sub(lambda found: os.environ.get(found[1], ""), value)
+    if isinstance(value, dict):
+        return {key: _expand(inner, missing) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_expand(inner, missing) for inner in value]
+    return value
+
+
+def _sentence(detail: Any) -> str:
+    """Say one of pydantic's findings in our words."""
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        known = (
+            DataSource.model_fields
+            if detail["loc"][0] == "data" and len(detail["loc"]) > 1
+            else FinetuneConfig.model_fields
+        )
+        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
+        return f"{where}: unknown key" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{where}: {message[0].lower() + message[1:]}" + (
+        f" (got {detail['input']!r})" if where and detail["type"] != "missing" else ""
+    )

@@ -1,0 +1,221 @@
+"""A data set opened for an experiment: read, verified, split, its pixels at hand."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from eyeground.cli.config import ConfigError, DataSource
+from eyeground.cli.console import counting
+from eyeground.data.augment import Preprocessing
+from eyeground.data.manifest import Manifest, Source, read_manifest
+from eyeground.data.pixels import PixelStore
+from eyeground.data.sample import Sample
+from eyeground.data.split import check_split, hold_out_validation, read_split, split_by_patient, write_split
+from eyeground.data.verify import verify
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled samples with their splits, verified and readable.
+
+    Args:
+        samples: All of them.
+        classes: Class names in order.
+        ordered: Whether they are grades.
+        patients_known: Whether ``patient`` means more than "this image".
+        notes: What a reader of the results should know.
+        sha256: Hash of each file's bytes, by sample id.
+        pixels: Gives a sample's pixels.
+
+    References:
+        Our own.
+    """
+
+    samples: tuple[Sample, ...]
+    classes: tuple[str, ...]
+    ordered: bool
+    patients_known: bool
+    notes: tuple[str, ...]
+    sha256: dict[str, str]
+    pixels: PixelStore
+
+    def of(self, split: str) -> tuple[Sample, ...]:
+        """Give the samples of one split.
+
+        Args:
+            split: ``"train"``, ``"val"`` or ``"test"``.
+
+        Returns:
+            The samples in order.
+        """
+        return tuple(sample for sample in self.samples if sample.split == split)
+
+    def write_split(self, path: Path) -> None:
+        """Write which sample is in which split, with hashes, so that another run can take the same.
+
+        Args:
+            path: CSV file to write.
+        """
+        write_split(path, self.samples, self.sha256)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images per split and class."""
+        table = {split: dict.fromkeys(self.classes, 0) for split in SPLITS if self.of(split)}
+        for sample in self.samples:
+            if sample.split in table and sample.label is not None:
+                table[sample.split][self.classes[sample.label]] += 1
+        return table
+
+    def sources(self) -> dict[str, dict[str, int]]:
+        """Images per source and split; empty for a single source."""
+        found: dict[str, Counter[str]] = {}
+        for sample in self.samples:
+            found.setdefault(sample.source, Counter())[sample.split] += 1
+        return {name: dict(splits) for name, splits in found.items()} if len(found) > 1 else {}
+
+    def summary(self) -> list[str]:
+        """Lines for the terminal: each split's images, patients and classes, then each source."""
+        lines = []
+        for split, classes in self.counts().items():
+            images = self.of(split)
+            patients = f", {len({sample.patient for sample in images})} patients" if self.patients_known else ""
+            told = ", ".join(f"{name} {count}" for name, count in classes.items())
+            lines.append(f"{split:<5} {len(images)} images{patients}: {told}")
+        for name, splits in self.sources().items():
+            lines.append(f"from  {name}: " + ", ".join(f"{split} {count}" for split, count in splits.items()))
+        return lines + [f"note: {note}" for note in self.notes]
+
+
+def open_manifest(
+    sources: Sequence[DataSource], *, classes: Sequence[str] | None, ordered: bool | None, labels_required: bool = True
+) -> Manifest:
+    """Read the tables or folders of all sources.
+
+    Args:
+        sources: As configured.
+        classes: Class names in order, None = from the labels.
+        ordered: Whether they are grades, None = from the labels.
+        labels_required: Refuse rows without a label.
+
+    Returns:
+        The joined table.
+
+    Raises:
+        DataProblems: If anything is wrong; all of it at once.
+
+    References:
+        Our own.
+    """
+    read = [Source(**{**source.model_dump(), "name": source.name or source.path.name}) for source in sources]
+    return read_manifest(read, classes=classes, ordered=ordered, labels_required=labels_required)
+
+
+def split_samples(samples: Sequence[Sample], *, split: str, split_seed: int, val_fraction: float) -> tuple[Sample, ...]:
+    """Put every sample in a split as a configuration asks.
+
+    Args:
+        samples: All of them; ``split`` may be filled by the source.
+        split: Ratios, a split file, ``source`` or ``auto``.
+        split_seed: Draws the split.
+        val_fraction: Share of the training patients held out where the source knows no validation.
+
+    Returns:
+        The same samples, each with its split.
+
+    Raises:
+        DataProblems: If a patient stands in two splits, or a split file does not fit the data.
+        ConfigError: If ``split`` is not understood, or the source has no splits.
+
+    References:
+        Our own.
+    """
+    given = {sample.split for sample in samples}
+    if split.endswith(".csv"):
+        placed = read_split(Path(split), samples)
+    elif split == "source" or (split == "auto" and given - {""}):
+        if not {"train", "test"} <= given:
+            raise ConfigError(
+                f"split={split}: the data itself names the splits {sorted(given - {''})}; it needs train and test"
+            )
+        check_split(samples)
+        placed = tuple(samples)
+        if "val" not in given:
+            placed = hold_out_validation(samples, val_fraction, split_seed)
+    else:
+        placed = split_by_patient(samples, ratios="60:20:20" if split == "auto" else split, seed=split_seed)
+    check_split(placed)
+    return tuple(placed)
+
+
+def open_dataset(
+    sources: Sequence[DataSource],
+    *,
+    preprocessing: Preprocessing,
+    classes: Sequence[str] | None,
+    ordered: bool | None,
+    split: str,
+    split_seed: int,
+    val_fraction: float,
+    keep_pixels: bool = True,
+) -> Dataset:
+    """Read, split and verify a data set; every image is decoded once, and kept for training where there is room.
+
+    Args:
+        sources: As configured.
+        preprocessing: How pixels are cropped and shrunk on reading.
+        classes: Class names in order, None = from the labels.
+        ordered: Whether they are grades, None = from the labels.
+        split: Ratios, a split file, ``source``, ``auto``, or a split's name to put everything in.
+        split_seed: Draws the split.
+        val_fraction: Share of the training patients held out where the source knows no validation.
+        keep_pixels: Keep what was decoded, for training or prediction.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DataProblems: If anything is wrong; all of it at once.
+        ConfigError: If the split does not fit the data.
+
+    References:
+        Our own.
+    """
+    manifest = open_manifest(sources, classes=classes, ordered=ordered)
+    if split in SPLITS:
+        samples = tuple(replace(sample, split=split) for sample in manifest.samples)
+    else:
+        samples = split_samples(manifest.samples, split=split, split_seed=split_seed, val_fraction=val_fraction)
+    pixels = PixelStore(crop_field=preprocessing.crop_field, store_px=preprocessing.store_px)
+    with counting("reading images", len(samples)) as done:
+        sha256 = verify(samples, progress=done, keep=pixels.keep if keep_pixels else None)
+    notes = list(manifest.notes)
+    present = {name: {s.label for s in samples if s.split == name} for name in {s.split for s in samples}}
+    for name in (name for name in ("val", "test") if name in present):
+        absent = [manifest.classes[k] for k in range(len(manifest.classes)) if k not in present[name]]
+        if absent:
+            notes.append(f"{name} has no image of {', '.join(absent)}: metrics that need it are undefined there")
+    return Dataset(samples, manifest.classes, manifest.ordered, manifest.patients_known, tuple(notes), sha256, pixels)
+
+
+def fingerprint(sha256: dict[str, str]) -> str:
+    """Name a data set by its content.
+
+    Args:
+        sha256: Hash of each file, by sample id.
+
+    Returns:
+        Hex digits that change when any file is added, lost or changed.
+
+    Example:
+        >>> fingerprint({"a": "1", "b": "2"}) == fingerprint({"b": "2", "a": "1"})
+        True
+
+    References:
+        Our own.
+    """
+    lines = "\n".join(f"{name} {digest}" for name, digest in sorted(sha256.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,0 +1,76 @@
+"""The command line: one verb a file in ``commands/``; nothing heavy is imported before a verb needs it."""
+
+import json
+import os
+import sys
+
+import typer
+
+from eyeground.pick import names, pick
+
+# What a script can tell from the exit code. Looked up by class name, so that nothing heavy is imported to catch it.
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+EXIT_CODES = {
+    "Interrupted": INTERRUPTED,
+    "TrainingFailed": FAILED,
+    "CheckpointError": FAILED,
+    "OutOfMemoryError": FAILED,
+    "OSError": FAILED,
+    "ConfigError": BAD_INPUT,
+    "DataProblems": BAD_INPUT,
+    "ImageRefused": BAD_INPUT,
+    "WeightsRefused": BAD_INPUT,
+    "FileExistsError": BAD_INPUT,
+    "FileNotFoundError": BAD_INPUT,
+}
+ADVICE = {
+    "OutOfMemoryError": "The device's memory is full: lower batch_size, raise accumulation, or set grad_checkpointing",
+    "OSError": "Nothing already written was lost; put it right (free space, allow writing) and run the command again",
+}
+
+app = typer.Typer(
+    help="Retinal images: train, judge and use a model, from a folder of images to a report a person can read.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    # Plain help answers three times as fast as the framed kind.
+    rich_markup_mode=None,
+)
+
+
+def _hang_up_commands() -> None:
+    """Hang every file of the shelf under its name; ``data_split`` becomes ``data split``."""
+    groups: dict[str, typer.Typer] = {}
+    for name in names("cli.commands"):
+        module = pick("cli.commands", name)
+        group, _, verb = name.rpartition("_")
+        if group and group not in groups:
+            groups[group] = typer.Typer(no_args_is_help=True, help=f"Work on {group} sets.", rich_markup_mode=None)
+            app.add_typer(groups[group], name=group)
+        # The first line of the file, such as "eyeground predict: images in, a table of answers out."
+        summary = (module.__doc__ or "").partition(": ")[2].strip()
+        (groups[group] if group else app).command(verb, short_help=summary)(module.command)
+
+
+_hang_up_commands()
+
+
+def main() -> None:
+    """Run the command line; every expected failure ends in one message and an exit code, not in a traceback.
+
+    References:
+        docs/run.md for the exit codes.
+    """
+    try:
+        app()
+    except Exception as error:
+        kind = next((known.__name__ for known in type(error).__mro__ if known.__name__ in EXIT_CODES), None)
+        if kind is None or os.environ.get("EYEGROUND_DEBUG"):
+            raise
+        told = "\n".join(filter(None, (str(error), ADVICE.get(kind))))
+        # File names are not ours: what could move the cursor or change colors is taken out.
+        shown = "".join(c if c.isprintable() or c in "\n\u3000" else "\ufffd" for c in told)
+        print(f"error: {shown}", file=sys.stderr)  # noqa: T201 - the terminal is this function's business
+        if "--json" in sys.argv:
+            print(json.dumps({"error": told, "kind": type(error).__name__}))  # noqa: T201
+        sys.exit(EXIT_CODES[kind])

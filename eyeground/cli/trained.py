@@ -1,0 +1,148 @@
+"""A run's best checkpoint, opened for prediction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyeground.data.augment import Preprocessing
+from eyeground.model.spec import ModelSpec
+from eyeground.model.torch.engine import Device, Precision, TorchEngine
+from eyeground.train.checkpoint import CheckpointError, Checkpoints
+
+
+def describe_model(
+    spec: ModelSpec,
+    *,
+    classes: tuple[str, ...],
+    ordered: bool,
+    preprocessing: Preprocessing,
+    frozen_batch_norm: bool,
+    precision: Precision,
+    batch_size: int,
+    weights_report: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
+    """Write down what prediction needs beside the weights.
+
+    Args:
+        spec: The network.
+        classes: Class names in order.
+        ordered: Whether they are grades.
+        preprocessing: How pixels reach the network.
+        frozen_batch_norm: Whether batch norm stays on its stored statistics; a resumed run goes on so.
+        precision: What it was trained in; a resumed run goes on so.
+        batch_size: Images per batch, in training and in judging.
+        weights_report: What became of every key of the weights that training started from.
+
+    Returns:
+        Plain values; ``open_run`` reads them back from the checkpoint.
+
+    Example:
+        >>> describe_model(ModelSpec("vit_demo_patch8", 2), classes=("a", "b"), ordered=False,
+        ...     preprocessing=Preprocessing(), frozen_batch_norm=False, precision="fp32", batch_size=8,
+        ...     weights_report={})["classes"]
+        ['a', 'b']
+
+    References:
+        Our own.
+    """
+    return {
+        "spec": spec.to_json(),
+        "classes": list(classes),
+        "ordered": ordered,
+        "preprocessing": asdict(preprocessing),
+        "frozen_batch_norm": frozen_batch_norm,
+        "precision": precision,
+        "batch_size": batch_size,
+        "weights_report": {status: list(keys) for status, keys in weights_report.items()},
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained network with everything needed to use it.
+
+    Args:
+        engine: Ready to predict.
+        classes: Class names in order.
+        ordered: Whether they are grades.
+        preprocessing: How pixels reach the network.
+        batch_size: Images per batch it was trained with.
+        weights_sha256: Hash of the weights file.
+        step: Optimizer steps taken when these weights were saved.
+
+    References:
+        Our own.
+    """
+
+    engine: TorchEngine
+    classes: tuple[str, ...]
+    ordered: bool
+    preprocessing: Preprocessing
+    batch_size: int
+    weights_sha256: str
+    step: int
+
+
+def open_run(run: Path, *, device: Device = "auto", precision: Precision = "auto", threads: int = 0) -> Trained:
+    """Open the best checkpoint of a run.
+
+    Args:
+        run: The run's folder.
+        device: Where to compute.
+        precision: How to compute; ``auto`` keeps fp32 where it was trained in fp32.
+        threads: Processor threads, 0 = torch's choice.
+
+    Returns:
+        The trained network.
+
+    Raises:
+        CheckpointError: If the folder holds no sound checkpoint.
+
+    References:
+        Our own.
+    """
+    if not (run / "checkpoints").is_dir():
+        raise CheckpointError(
+            f"{run}: not a run (no checkpoints folder); give the folder that 'eyeground finetune' made"
+        )
+    checkpoint = Checkpoints(run / "checkpoints").best()
+    model = checkpoint.model
+    spec = ModelSpec(**model["spec"])
+    if precision == "auto" and model["precision"] == "fp32":
+        precision = "fp32"  # so that an image gets the same scores here as in the run's own table
+    engine = TorchEngine(spec, device=device, precision=precision, threads=threads)
+    engine.load_state({"weights": checkpoint.state["weights"]})
+    kept: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in model["preprocessing"].items()
+    }
+    return Trained(
+        engine=engine,
+        classes=tuple(model["classes"]),
+        ordered=model["ordered"],
+        preprocessing=Preprocessing(**kept),
+        batch_size=model["batch_size"],
+        weights_sha256=checkpoint.sha256["weights"],
+        step=checkpoint.step,
+    )
+
+
+def weights_of_run(run: Path) -> dict[str, NDArray[Any]]:
+    """Read a run's best weights as a starting point for another run.
+
+    Args:
+        run: The run's folder.
+
+    Returns:
+        Arrays by canonical name.
+
+    Raises:
+        CheckpointError: If the folder holds no sound checkpoint.
+
+    References:
+        Our own.
+    """
+    return {name: np.asarray(array) for name, array in Checkpoints(run / "checkpoints").best().state["weights"].items()}

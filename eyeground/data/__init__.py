@@ -1,0 +1,1 @@
+"""Clean pixels to labelled samples."""

@@ -1,0 +1,318 @@
+"""The recipes' transforms; every random draw is a function of (seed, epoch, sample id) alone."""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from timm.data.auto_augment import rand_augment_transform
+from timm.data.mixup import Mixup
+from timm.data.random_erasing import RandomErasing
+from torchvision import transforms
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Pixels = NDArray[np.uint8]  # (H, W, 3)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels reach the network: the one contract that training, evaluation and prediction share.
+
+    Args:
+        image_px: Side of the square the network sees. Unit: px.
+        crop_field: Crop photographs to their round field of view first; OCT scans pass by.
+        store_px: Shrink the short side to at most this before anything else; 0 = keep. Unit: px.
+        fit: How a whole image becomes a square: ``"crop"`` resizes the short side and takes the center,
+            ``"squash"`` resizes both sides.
+        crop_fraction: Share of the resized short side that ``"crop"`` keeps, (0, 1]; 0.875 makes 256 -> 224.
+        mean: Subtracted from each channel in [0, 1].
+        std: Divides each channel.
+
+    Example:
+        >>> Preprocessing(image_px=224).resized_px
+        256
+
+    References:
+        RETFound's evaluation transform: 256 -> 224 up to 224 px, no extra crop above.
+    """
+
+    image_px: int = 224
+    crop_field: bool = True
+    store_px: int = 512
+    fit: Literal["crop", "squash"] = "crop"
+    crop_fraction: float = 0.875
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    @property
+    def resized_px(self) -> int:
+        """Short side before the center crop. Unit: px."""
+        return int(self.image_px / self.crop_fraction)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of a training image.
+
+    Args:
+        crop_scale: Least and greatest share of the area that a random crop keeps.
+        crop_ratio: Least and greatest width over height of that crop, before it becomes a square.
+        horizontal_flip: Probability of a left-right flip.
+        vertical_flip: Probability of an upside-down flip.
+        rotation_degrees: Greatest rotation either way. Unit: degrees.
+        color_jitter: Brightness, contrast, saturation, hue, as torchvision means them; zeros = off.
+        rand_augment: timm's configuration string, ``""`` = off.
+        random_erasing: Probability of erasing a box with noise.
+
+    Example:
+        >>> Augmentation().rand_augment
+        'rand-m9-mstd0.5-inc1'
+
+    References:
+        RETFound's fine-tuning transform: the defaults.
+    """
+
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    horizontal_flip: float = 0.5
+    vertical_flip: float = 0.0
+    rotation_degrees: float = 0.0
+    color_jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    rand_augment: str = "rand-m9-mstd0.5-inc1"
+    random_erasing: float = 0.25
+
+
+@contextmanager
+def draws(*key: object) -> Iterator[None]:
+    """Make every random draw inside follow from a key, and leave the generators outside untouched.
+
+    Args:
+        key: What the draws hang on, such as seed, epoch and sample id.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> with draws(0, 3, "a.jpg"):
+        ...     first = random.random()
+        >>> with draws(0, 3, "a.jpg"):
+        ...     first == random.random()
+        True
+
+    References:
+        Our own.
+    """
+    seed = seed_from(*key)
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    # timm draws from Python's and numpy's global generators, torchvision from torch's: all three are set.
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the generator timm reads
+    torch.default_generator.manual_seed(seed % 2**63)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        torch.set_rng_state(before[2])
+
+
+def seed_from(*key: object) -> int:
+    """Turn a key into a 63-bit seed.
+
+    Args:
+        key: Anything whose words tell it apart.
+
+    Returns:
+        A number in [0, 2**63).
+
+    Example:
+        >>> seed_from(0, "a") == seed_from(0, "a") != seed_from(1, "a")
+        True
+
+    References:
+        BLAKE2, RFC 7693.
+    """
+    words = "\x1f".join(str(part) for part in key)
+    return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def training_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> Callable[[Pixels], torch.Tensor]:
+    """Make the random transform of training.
+
+    Args:
+        preprocessing: Size and normalization.
+        augmentation: What is drawn.
+
+    Returns:
+        A function from pixels (H, W, 3) uint8 to (3, image_px, image_px) float32. Call it inside ``draws``.
+
+    Raises:
+        ValueError: If the RandAugment string is not understood.
+
+    Example:
+        >>> transform = training_transform(Preprocessing(image_px=32), Augmentation())
+        >>> with draws(0, 0, "a"):
+        ...     transform(np.zeros((40, 50, 3), np.uint8)).shape
+        torch.Size([3, 32, 32])
+
+    References:
+        Cubuk et al., "RandAugment", 2020; Zhong et al., "Random Erasing", 2020; RETFound for the order and values.
+    """
+    a = augmentation
+    steps: list[Callable[..., object]] = [
+        transforms.RandomResizedCrop(
+            preprocessing.image_px,
+            scale=a.crop_scale,
+            ratio=a.crop_ratio,
+            interpolation=transforms.InterpolationMode.BICUBIC,
+        )
+    ]
+    if a.horizontal_flip:
+        steps.append(transforms.RandomHorizontalFlip(a.horizontal_flip))
+    if a.vertical_flip:
+        steps.append(transforms.RandomVerticalFlip(a.vertical_flip))
+    if a.rotation_degrees:
+        steps.append(transforms.RandomRotation(a.rotation_degrees, transforms.InterpolationMode.BILINEAR))
+    if a.rand_augment:
+        steps.append(_rand_augment(a.rand_augment, preprocessing))
+    if any(a.color_jitter):
+        steps.append(transforms.ColorJitter(*a.color_jitter))
+    steps += [transforms.ToTensor(), transforms.Normalize(preprocessing.mean, preprocessing.std)]
+    if a.random_erasing:
+        erase = RandomErasing(a.random_erasing, mode="pixel", max_count=1, device="cpu")  # type: ignore[no-untyped-call]
+        steps.append(erase)
+    chain = transforms.Compose(steps)
+
+    def transform(pixels: Pixels) -> torch.Tensor:
+        tensor: torch.Tensor = chain(Image.fromarray(pixels))
+        return tensor
+
+    return transform
+
+
+def _rand_augment(config: str, preprocessing: Preprocessing) -> Callable[[Image.Image], Image.Image]:
+    """Build timm's RandAugment so that it cannot ask Pillow for an impossible posterization."""
+    mean = tuple(min(255, round(255 * channel)) for channel in preprocessing.mean)
+    hparams = {
+        "translate_const": int(preprocessing.image_px * 0.45),
+        "img_mean": mean,
+        "interpolation": Image.Resampling.BICUBIC,
+    }
+    try:
+        augment = rand_augment_transform(config, hparams)
+    except (AssertionError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"rand_augment {config!r} is not understood by timm, such as 'rand-m9-mstd0.5-inc1' is: {error}"
+        ) from error
+    for op in augment.ops:
+        if op.name.startswith("Posterize"):
+            # timm 1.0.31 asks for 0 bits at the highest magnitude; Pillow 13 raises there. One bit is the strongest
+            # posterization that still leaves an image.
+            op.level_fn = _at_least_one_bit(op.level_fn)
+    return augment  # type: ignore[no-any-return]
+
+
+def _at_least_one_bit(level_fn: Callable[..., tuple[int]]) -> Callable[..., tuple[int]]:
+    """Wrap a level function so that it never answers less than 1."""
+
+    def bounded(level: float, hparams: dict[str, object]) -> tuple[int]:
+        return (max(1, level_fn(level, hparams)[0]),)
+
+    return bounded
+
+
+def square(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
+    """Bring a whole image to the square that evaluation and prediction see.
+
+    Args:
+        pixels: Shape (H, W, 3).
+        preprocessing: Size and manner.
+
+    Returns:
+        Shape (image_px, image_px, 3), uint8.
+
+    Example:
+        >>> square(np.zeros((300, 400, 3), np.uint8), Preprocessing(image_px=224)).shape
+        (224, 224, 3)
+
+    References:
+        RETFound's evaluation transform.
+    """
+    image = Image.fromarray(pixels)
+    px = preprocessing.image_px
+    if preprocessing.fit == "squash":
+        return np.asarray(image.resize((px, px), Image.Resampling.BICUBIC))
+    image = transforms.Resize(preprocessing.resized_px, transforms.InterpolationMode.BICUBIC)(image)
+    return np.asarray(transforms.CenterCrop(px)(image))
+
+
+def normalize(squares: Sequence[Pixels], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Turn squares into what the network reads.
+
+    Args:
+        squares: N arrays of shape (H, W, 3), uint8.
+        preprocessing: Mean and standard deviation.
+
+    Returns:
+        Shape (N, 3, H, W), float32.
+
+    Example:
+        >>> normalize([np.full((2, 2, 3), 255, np.uint8)], Preprocessing(mean=(0.5,) * 3, std=(0.5,) * 3)).max()
+        np.float32(1.0)
+
+    References:
+        torchvision's ToTensor and Normalize, done at once.
+    """
+    mean, std = np.asarray(preprocessing.mean, np.float32), np.asarray(preprocessing.std, np.float32)
+    batch = (np.stack(squares).astype(np.float32) / np.float32(255) - mean) / std
+    return np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def mix(
+    images: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    classes: int,
+    mixup_alpha: float,
+    cutmix_alpha: float,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Blend the images of a batch with each other (mixup, CutMix), and their truth likewise.
+
+    Args:
+        images: Shape (N, 3, H, W); N even.
+        labels: Shape (N,), in [0, K).
+        classes: Number of classes (K).
+        mixup_alpha: Beta parameter of mixup, 0 = off.
+        cutmix_alpha: Beta parameter of CutMix, 0 = off; with both on, one of them is drawn.
+
+    Returns:
+        Images (N, 3, H, W), and targets (N, K) whose rows sum to 1. Call it inside ``draws``.
+
+    Raises:
+        ValueError: If N is odd.
+
+    Example:
+        >>> images = np.zeros((2, 3, 4, 4), np.float32)
+        >>> _, targets = mix(images, np.array([0, 1]), classes=2, mixup_alpha=0, cutmix_alpha=0)
+        >>> targets
+        array([[1., 0.],
+               [0., 1.]], dtype=float32)
+
+    References:
+        Zhang et al., "mixup", ICLR 2018; Yun et al., "CutMix", ICCV 2019.
+    """
+    if not mixup_alpha and not cutmix_alpha:
+        return images, np.eye(classes, dtype=np.float32)[labels]
+    if len(images) % 2:
+        raise ValueError(f"mixup and CutMix pair the images of a batch: batch_size must be even, not {len(images)}")
+    blend = Mixup(mixup_alpha, cutmix_alpha, label_smoothing=0.0, num_classes=classes)  # type: ignore[no-untyped-call]
+    mixed, targets = blend(torch.from_numpy(images.copy()), torch.from_numpy(labels))
+    return mixed.numpy(), targets.numpy().astype(np.float32)

@@ -1,0 +1,1 @@
+"""What draws a phantom: the eye, its vessels, its diseases and the camera that looks at it."""

@@ -1,0 +1,50 @@
+"""One labelled image of a data set, before its pixels are read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from eyeground.images.retinal_image import Eye
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the table says of one image.
+
+    Args:
+        file: Path as the data set names it, with forward slashes, relative to ``folder``.
+        folder: Folder that ``file`` is relative to.
+        label: Index of the class, 0 to K-1; None when not labelled.
+        patient: Group that must never be split: a patient, or patients joined. Unique across sources.
+        eye: ``"OD"``, ``"OS"`` or ``""``.
+        site: Where it was taken, ``""`` when not known.
+        camera: What it was taken with, ``""`` when not known.
+        split: ``"train"``, ``"val"``, ``"test"``, or ``""`` before splitting.
+        source: Name of the data source it came from, for counts per source.
+
+    Example:
+        >>> Sample("a/1.png", Path("data"), 0, "p1").id
+        ':a/1.png'
+
+    References:
+        Our own.
+    """
+
+    file: str
+    folder: Path
+    label: int | None
+    patient: str
+    eye: Eye = ""
+    site: str = ""
+    camera: str = ""
+    split: str = ""
+    source: str = ""
+
+    @property
+    def id(self) -> str:
+        """Name that every random draw and the split file hang on: source and file, never the machine's path."""
+        return f"{self.source}:{self.file}"
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies on this machine."""
+        return self.folder / self.file

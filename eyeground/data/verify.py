@@ -1,0 +1,130 @@
+"""Every image of a data set really decoded, and the same bytes looked for where they must not be."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from eyeground.data.problem import DataProblems, Problem
+from eyeground.data.sample import Sample
+from eyeground.images.decode import ImageRefused, decode, read_bytes
+from eyeground.images.retinal_image import RetinalImage
+
+
+def verify(
+    samples: Sequence[Sample],
+    *,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    known: Mapping[str, str] | None = None,
+    keep: Callable[[Sample, RetinalImage], None] | None = None,
+) -> dict[str, str]:
+    """Really decode every image, and look for the same bytes where they must not be.
+
+    Args:
+        samples: The samples.
+        workers: Threads; 0 takes one per core.
+        progress: Called with (images done, images in all) after each image.
+        known: Sample id -> sha256 of an earlier pass; a file that still has it is not decoded again.
+        keep: Given each image as it was decoded, so that nobody needs to decode it again. Called from the threads.
+
+    Returns:
+        Sample id -> sha256 of the file's bytes.
+
+    Raises:
+        DataProblems: Naming every image that cannot be read and, among samples that have splits, every file whose very
+            bytes stand in two splits or under two labels.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (8, 8)).save(Path(folder, "a.bmp"))
+        ...     len(verify([Sample("a.bmp", Path(folder), 0, "p")])[":a.bmp"])
+        64
+
+    References:
+        Our own.
+    """
+    before = known or {}
+
+    def check(sample: Sample) -> str | Problem:
+        try:
+            data = read_bytes(sample.path, source=sample.file)
+            digest = hashlib.sha256(data).hexdigest()
+            if before.get(sample.id) != digest:
+                image = decode(data, source=sample.file)
+                if keep is not None:
+                    keep(sample, image)
+        except ImageRefused as error:
+            return Problem(error.sentence, sample.file, None, sample.source)
+        return digest
+
+    hashes: dict[str, str] = {}
+    problems: list[Problem] = []
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        try:
+            for done, (sample, answer) in enumerate(zip(samples, pool.map(check, samples), strict=True), start=1):
+                if isinstance(answer, Problem):
+                    problems.append(answer)
+                else:
+                    hashes[sample.id] = answer
+                if progress is not None:
+                    progress(done, len(samples))
+        except BaseException:  # Ctrl-C must not wait for a hundred thousand queued images
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    problems += _same_bytes(samples, hashes)
+    if problems:
+        raise DataProblems(problems)
+    return hashes
+
+
+def same_image_two_patients(samples: Iterable[Sample], sha256: Mapping[str, str]) -> tuple[tuple[Sample, ...], ...]:
+    """Find images that stand, byte for byte, under two patient ids: most likely one person with two ids.
+
+    Args:
+        samples: The samples.
+        sha256: Sample id -> hash, as ``verify`` gives it.
+
+    Returns:
+        Groups of samples with the same bytes and at least two patients.
+
+    Example:
+        >>> from pathlib import Path
+        >>> twins = [Sample("a", Path("d"), 0, "p"), Sample("b", Path("d"), 0, "q")]
+        >>> [[twin.patient for twin in group] for group in same_image_two_patients(twins, {":a": "0", ":b": "0"})]
+        [['p', 'q']]
+
+    References:
+        Our own.
+    """
+    groups = _by_hash(samples, sha256)
+    return tuple(tuple(group) for group in groups if len({sample.patient for sample in group}) > 1)
+
+
+def _by_hash(samples: Iterable[Sample], sha256: Mapping[str, str]) -> list[list[Sample]]:
+    """Samples that share their bytes with another."""
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        if sample.id in sha256:
+            groups[sha256[sample.id]].append(sample)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _same_bytes(samples: Iterable[Sample], sha256: Mapping[str, str]) -> list[Problem]:
+    """Report the same bytes in two splits or under two labels."""
+    problems = []
+    for group in _by_hash((sample for sample in samples if sample.split), sha256):
+        names = ", ".join(sample.file for sample in group)
+        splits = sorted({sample.split for sample in group})
+        if len(splits) > 1:
+            both = " and ".join(splits)
+            what = f"the very same image stands in {both} ({names}), a leak; join their patients or remove one"
+            problems.append(Problem(what, group[0].file, None, group[0].source))
+        if len({sample.label for sample in group if sample.label is not None}) > 1:
+            what = f"the very same image stands under different labels ({names}); correct or remove them"
+            problems.append(Problem(what, group[0].file, None, group[0].source))
+    return problems

@@ -1,0 +1,1 @@
+"""Shelf: a metric a file, found by its name."""

@@ -1,0 +1,62 @@
+"""Cohen's kappa, unweighted."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyeground.evaluate.confusion import confusion, share
+from eyeground.evaluate.wording import listed
+
+
+def value(truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Agreement of truth and prediction beyond chance; every disagreement counts the same.
+
+    Args:
+        truth: Index of the true class, shape (N,), each in 0..K-1.
+        scores: Probabilities, shape (N, K), rows add up to 1.
+        weights: How often each row counts, shape (B, N), not negative: ones for the data itself, or bootstrap draws.
+
+    Returns:
+        Shape (B,); NaN where chance agreement is complete: one class everywhere.
+
+    Example:
+        >>> p = np.array([0.1, 0.4, 0.35, 0.8])
+        >>> value(np.array([0, 0, 1, 1]), np.stack([1 - p, p], axis=1), np.ones((1, 4))).round(4)
+        array([0.5])
+
+    References:
+        Cohen, "A coefficient of agreement for nominal scales", Educ Psychol Meas 1960;20:37.
+    """
+    matrices = confusion(truth, scores, weights)
+    total = matrices.sum(axis=(1, 2))
+    chance = (matrices.sum(axis=1) * matrices.sum(axis=2)).sum(axis=1)  # (B,) expected agreement times total squared
+    agreed = np.einsum("bkk->b", matrices)
+    return share(agreed * total - chance, total**2 - chance)
+
+
+def reason(truth: NDArray[np.int64], scores: NDArray[np.float64], classes: Sequence[str] = ()) -> str | None:
+    """Say why the value on the data itself is undefined.
+
+    Args:
+        truth: Index of the true class, shape (N,), each in 0..K-1.
+        scores: Probabilities, shape (N, K).
+        classes: Names of the classes for the sentence; without them the index is named.
+
+    Returns:
+        A sentence, or None when the value is defined.
+
+    Example:
+        >>> reason(np.array([0, 0]), np.array([[0.9, 0.1], [0.8, 0.2]]), ("normal", "cataract"))
+        "every row is class 'normal' and predicted so: agreement by chance is already complete"
+
+    References:
+        Our own.
+    """
+    both = np.unique(np.concatenate([truth, scores.argmax(axis=1)]))
+    if not len(both):
+        return "there is no row"
+    if len(both) > 1:
+        return None
+    name = classes[both[0]] if classes else str(both[0])
+    return f"every row is class {listed([name])} and predicted so: agreement by chance is already complete"

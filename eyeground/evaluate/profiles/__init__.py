@@ -1,0 +1,1 @@
+"""Shelf: named sets of metrics with their exact averaging."""

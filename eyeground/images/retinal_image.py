@@ -1,0 +1,45 @@
+"""One decoded retinal image and what is known about it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Eye = Literal["OD", "OS", ""]
+Modality = Literal["fundus", "oct", ""]
+
+
+@dataclass(frozen=True, eq=False)
+class RetinalImage:
+    """Clean pixels with their provenance.
+
+    Args:
+        pixels: Colors, shape (H, W, 3), uint8, RGB order.
+        source: Where it came from, for messages: a path below the data folder, never a patient's name.
+        eye: ``"OD"`` (right), ``"OS"`` (left), or ``""`` when not known.
+        modality: ``"fundus"``, ``"oct"``, or ``""`` when not known.
+        mm_per_px: Size of a pixel (vertical, horizontal). Unit: mm. None when not known.
+
+    Raises:
+        ValueError: If the pixels are not (H, W, 3) uint8.
+
+    Example:
+        >>> RetinalImage(np.zeros((4, 6, 3), np.uint8), "a.png").pixels.shape
+        (4, 6, 3)
+
+    References:
+        Our own.
+    """
+
+    pixels: NDArray[np.uint8]
+    source: str
+    eye: Eye = ""
+    modality: Modality = ""
+    mm_per_px: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:
+            raise ValueError(
+                f"{self.source}: pixels must be (H, W, 3) uint8, got {self.pixels.shape} {self.pixels.dtype}"
+            )

@@ -1,0 +1,1 @@
+"""Samples to probabilities: the only room that knows tensor frameworks."""

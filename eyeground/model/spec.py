@@ -1,0 +1,112 @@
+"""Network shapes as data: what to build, before any framework is asked to build it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class VitShape:
+    """Shape of a plain vision transformer.
+
+    Args:
+        patch_px: Side of a square patch. Unit: px.
+        width: Length of a token (D).
+        depth: Number of blocks.
+        heads: Attention heads; divides ``width``.
+        mlp_ratio: Hidden width of the MLP over ``width``.
+
+    Example:
+        >>> VIT_SHAPES["vit_large_patch16"].depth
+        24
+
+    References:
+        Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; sizes below Ti are our own.
+    """
+
+    patch_px: int
+    width: int
+    depth: int
+    heads: int
+    mlp_ratio: float = 4.0
+
+
+VIT_SHAPES: Mapping[str, VitShape] = MappingProxyType(
+    {
+        "vit_demo_patch8": VitShape(8, 96, 4, 3),
+        "vit_mini_patch16": VitShape(16, 128, 6, 4),
+        "vit_tiny_patch16": VitShape(16, 192, 12, 3),
+        "vit_small_patch16": VitShape(16, 384, 12, 6),
+        "vit_base_patch16": VitShape(16, 768, 12, 12),
+        "vit_large_patch16": VitShape(16, 1024, 24, 16),
+    }
+)
+
+
+# timm would load files or change the head behind the key-by-key report.
+_NOT_OPTIONS = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "num_classes", "in_chans"}
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything needed to build a classifier anywhere.
+
+    Args:
+        name: A key of ``VIT_SHAPES`` (built with the RETFound head) or any timm model name.
+        classes: Number of classes (K), at least 1.
+        image_px: Side of the square input. Unit: px.
+        pool: For ViTs: ``"avg"`` = mean of the patch tokens, then ``fc_norm``;
+            ``"cls"`` = ``norm``, then the first token.
+        fc_norm_passes: How often ``fc_norm`` is applied: 1 (2023 code, and ours) or 2 (2025 code under timm 0.9.2).
+        drop_path: Greatest drop-path rate, rising linearly with depth, [0, 1).
+        options: Further keyword arguments for timm, such as ``{"pad_type": "same"}``.
+
+    Raises:
+        ValueError: If a value is out of range; the message lists all of them.
+
+    Example:
+        >>> ModelSpec("vit_large_patch16", classes=5).vit.width
+        1024
+
+    References:
+        Zhou et al., "A foundation model for generalizable disease detection from retinal images", Nature 2023.
+    """
+
+    name: str
+    classes: int
+    image_px: int = 224
+    pool: Literal["avg", "cls"] = "avg"
+    fc_norm_passes: Literal[1, 2] = 1
+    drop_path: float = 0.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if self.classes < 1:
+            wrong.append(f"classes is {self.classes}: a classifier needs at least 1")
+        if self.vit and self.image_px % self.vit.patch_px:
+            down = self.image_px // self.vit.patch_px * self.vit.patch_px
+            offers = " or ".join(str(px) for px in (down, down + self.vit.patch_px) if px)
+            wrong.append(
+                f"image_px is {self.image_px}: not divisible by the patch of {self.vit.patch_px} px; try {offers}"
+            )
+        if self.pool not in ("avg", "cls"):
+            wrong.append(f"pool is {self.pool!r}: it is 'avg' or 'cls'")
+        if self.fc_norm_passes not in (1, 2):
+            wrong.append(f"fc_norm_passes is {self.fc_norm_passes}: it is 1 or 2")
+        if taken := sorted(_NOT_OPTIONS & set(self.options)):
+            wrong.append(f"options may not hold {', '.join(taken)}: weights and head have keys of their own")
+        if not 0 <= self.drop_path < 1:
+            wrong.append(f"drop_path is {self.drop_path}: it lies in [0, 1)")
+        if wrong:
+            raise ValueError(f"model {self.name}: " + "; ".join(wrong))
+
+    @property
+    def vit(self) -> VitShape | None:
+        """Shape of the transformer, None for a timm model."""
+        return VIT_SHAPES.get(self.name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, to be stored with the weights; ``ModelSpec(**spec.to_json())`` gives it back."""
+        return asdict(self)

@@ -1,0 +1,234 @@
+"""Fine-tuning: samples, an engine and a recipe make a run."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyeground.data.augment import Augmentation, Preprocessing, draws, mix
+from eyeground.data.loader import EvaluationImages, training_batches
+from eyeground.data.pixels import PixelSource
+from eyeground.data.sample import Sample
+from eyeground.model.engine import Engine
+from eyeground.train.checkpoint import Checkpoints
+from eyeground.train.journal import Journal
+from eyeground.train.loop import MicroBatch, Pace, Progress, Run, TrainingFailed, Verdict, Watcher, run
+from eyeground.train.schedule import scaled_learning_rate, warm_restarts, warmup_cosine
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """The learning rate over a run.
+
+    Args:
+        blr: Peak for an effective batch of 256; used when ``lr`` is None.
+        lr: Peak as it is.
+        minimum: Learning rate at the end of a cosine.
+        warmup_epochs: Length of the linear rise; for ``"cosine"``.
+        schedule: ``"cosine"``, or ``"restarts"``: cosine falls of 10, 20, 40 ... epochs.
+
+    Example:
+        >>> LearningRate(blr=5e-3).at(10, epochs=100, effective_batch=16)
+        0.0003125
+
+    References:
+        RETFound's recipe; the restarts are the clinic's.
+    """
+
+    blr: float = 5e-3
+    lr: float | None = None
+    minimum: float = 1e-6
+    warmup_epochs: float = 10
+    schedule: Literal["cosine", "restarts"] = "cosine"
+
+    def at(self, epoch: float, *, epochs: int, effective_batch: int) -> float:
+        """Give the peak learning rate at a moment.
+
+        Args:
+            epoch: Fractional epochs done.
+            epochs: Length of the run.
+            effective_batch: Images per optimizer step.
+
+        Returns:
+            The learning rate before each layer's scale.
+        """
+        peak = self.lr if self.lr is not None else scaled_learning_rate(blr=self.blr, batch_size=effective_batch)
+        if self.schedule == "restarts":
+            return warm_restarts(epoch, peak=peak, first_epochs=10, factor=2, minimum=self.minimum)
+        return warmup_cosine(epoch, epochs=epochs, peak=peak, warmup_epochs=self.warmup_epochs, minimum=self.minimum)
+
+
+def predict_all(
+    engine: Engine, images: EvaluationImages, *, batch_size: int, seen: Callable[[int], None] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.int64], float]:
+    """Predict a whole set.
+
+    Args:
+        engine: A trained network.
+        images: The set.
+        batch_size: Images per batch.
+        seen: Told after each batch how many images it held.
+
+    Returns:
+        Scores (N, K), labels (N,) with -1 for none, and the plain mean over batches of the cross-entropy (NaN when
+        there are no labels), as RETFound computes its ``val_loss``.
+
+    Raises:
+        TrainingFailed: If a score is not finite.
+
+    Example:
+        >>> from eyeground.model.spec import ModelSpec
+        >>> from eyeground.model.torch.engine import TorchEngine
+        >>> engine = TorchEngine(ModelSpec("vit_demo_patch8", classes=3, image_px=16), device="cpu", precision="fp32")
+        >>> images = EvaluationImages([Sample("a", Path("."), 0, "p")],
+        ...     pixels=lambda s: np.zeros((16, 16, 3), np.uint8), preprocessing=Preprocessing(image_px=16))
+        >>> predict_all(engine, images, batch_size=4)[0].shape
+        (1, 3)
+
+    References:
+        Our own.
+    """
+    scores, labels, losses = [], [], []
+    for batch in images.batches(batch_size):
+        predicted = engine.predict(batch.images).astype(np.float64)
+        scores.append(predicted)
+        labels.append(batch.labels)
+        known = batch.labels >= 0
+        if known.any():
+            truth = np.maximum(predicted[known, batch.labels[known]], np.finfo(np.float32).tiny)
+            losses.append(float(-np.log(truth).mean()))
+        if seen:
+            seen(len(batch.labels))
+    found = np.concatenate(scores)
+    if not np.isfinite(found).all():
+        raise TrainingFailed(
+            "the network answers NaN: its weights are spoiled. Earlier checkpoints are sound. "
+            "Try a lower lr or blr, a longer warm-up, clip_norm=1, or precision=fp32"
+        )
+    return found, np.concatenate(labels), float(np.mean(losses)) if losses else float("nan")
+
+
+def finetune(
+    *,
+    engine: Engine,
+    train: Sequence[Sample],
+    validation: EvaluationImages,
+    score: Callable[[NDArray[np.float64], NDArray[np.int64], float], Verdict],
+    folder: Path,
+    pixels: PixelSource,
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    learning_rate: LearningRate,
+    epochs: int,
+    batch_size: int,
+    watcher: Watcher,
+    model: dict[str, Any],
+    accumulation: int = 1,
+    mixup: float = 0.0,
+    cutmix: float = 0.0,
+    seed: int = 0,
+    workers: int = 0,
+    patience: int = 0,
+    keep_checkpoints: int = 2,
+    checkpoint_seconds: float = 120.0,
+    checkpoint_steps: int = 0,
+    tensorboard: bool = True,
+    stop_wanted: Callable[[], bool] = lambda: False,
+) -> Progress:
+    """Fine-tune a network, or go on with it where a run in the same folder stopped.
+
+    Args:
+        engine: The network with its optimizer.
+        train: Labelled training samples.
+        validation: Labelled images that choose the best epoch.
+        score: Scores (N, K), labels (N,) and the validation loss to a verdict; handed in: training knows no metric.
+        folder: The run's folder; journal and checkpoints go there.
+        pixels: Gives a sample's pixels.
+        preprocessing: How pixels reach the network.
+        augmentation: What is drawn in training.
+        learning_rate: Its course.
+        epochs: Length of the run.
+        batch_size: Images per micro-batch.
+        watcher: Sees the run go on.
+        model: Stored with the weights: what is needed to predict.
+        accumulation: Micro-batches per optimizer step.
+        mixup: Beta parameter, 0 = off.
+        cutmix: Beta parameter, 0 = off.
+        seed: Every random draw follows from it.
+        workers: Loader processes.
+        patience: Epochs without improvement before stopping, 0 = never.
+        keep_checkpoints: How many of the newest to keep.
+        checkpoint_seconds: Save when this much time has passed. Unit: s.
+        checkpoint_steps: Save after every so many steps, 0 = no.
+        tensorboard: Write TensorBoard's files too.
+        stop_wanted: True = save and stop.
+
+    Returns:
+        Where the run ended.
+
+    Raises:
+        ValueError: If the training set does not fill one step.
+        Interrupted: If it was asked to stop.
+        TrainingFailed: If the loss is not finite.
+        CheckpointError: If a checkpoint cannot be written.
+
+    References:
+        Zhou et al., Nature 2023.
+    """
+    classes = engine.spec.classes
+    micro_batches = len(train) // batch_size
+    if micro_batches < accumulation:
+        raise ValueError(
+            f"{len(train)} training images do not fill one step of {batch_size} x {accumulation}; "
+            "lower batch_size or accumulation"
+        )
+    steps_per_epoch = micro_batches // accumulation
+    # An epoch is a whole number of steps, so that accumulation never reaches over into the next.
+    usable = steps_per_epoch * accumulation
+
+    def stream(epoch: int, first: int) -> Iterator[MicroBatch]:
+        batches = training_batches(
+            train,
+            pixels=pixels,
+            preprocessing=preprocessing,
+            augmentation=augmentation,
+            batch_size=batch_size,
+            epochs=epochs,
+            seed=seed,
+            first_epoch=epoch,
+            first_batch=first,
+            workers=workers,
+        )
+        for batch in batches:
+            if batch.index < usable:
+                with draws(seed, batch.epoch, "mix", batch.index):
+                    yield mix(batch.images, batch.labels, classes=classes, mixup_alpha=mixup, cutmix_alpha=cutmix)
+
+    journal = Journal(folder / "journal.jsonl", tensorboard=folder / "tensorboard" if tensorboard else None)
+    parts = Run(
+        engine=engine,
+        stream=stream,
+        learning_rate=lambda e: learning_rate.at(e, epochs=epochs, effective_batch=batch_size * accumulation),
+        validate=lambda e: score(*predict_all(e, validation, batch_size=batch_size)),
+        checkpoints=Checkpoints(folder / "checkpoints", keep=keep_checkpoints),
+        journal=journal,
+        pace=Pace(
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            accumulation=accumulation,
+            patience=patience,
+            checkpoint_seconds=checkpoint_seconds,
+            checkpoint_steps=checkpoint_steps,
+        ),
+        model=model,
+        seed=seed,
+        watcher=watcher,
+        stop_wanted=stop_wanted,
+    )
+    try:
+        return run(parts)
+    finally:
+        journal.close()

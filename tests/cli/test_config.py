@@ -1,0 +1,93 @@
+"""Configurations: every key checked, every problem at once, and shipped ones load."""
+
+from pathlib import Path
+
+import pytest
+
+from eyeground.cli.config import ConfigError, FinetuneConfig, check_config, dump_config, load_config
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "c.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_words_stay_words(tmp_path: Path) -> None:
+    # YAML 1.1 would read the ratios as a number to base 60 and the OCT class "NO" as false.
+    path = write(tmp_path, "data: x\nsplit: 60:20:20\nclasses: [AMD, NO, on]\nlr: 1e-4\n")
+    config = load_config(path, ["split=6:2:2", "batch_size=8"])
+    assert (config.split, config.classes, config.lr, config.batch_size) == ("6:2:2", ("AMD", "NO", "on"), 1e-4, 8)
+
+
+def test_a_written_config_reads_back_the_same(tmp_path: Path) -> None:
+    config = FinetuneConfig(data=[{"path": "眼底", "group": r"^(\d+)_"}], classes=["NO", "1"], split="6:2:2", lr=3e-4)  # type: ignore[arg-type]
+    assert load_config(write(tmp_path, dump_config(config))) == config
+
+
+def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_SET_HERE", raising=False)
+    values = {"data": [{"path": "${NOT_SET_HERE}/x", "tabel": "t.csv"}], "epoch": 3, "lr": -1, "std": [0, 1, 1]}
+    with pytest.raises(ConfigError) as caught:
+        check_config(values, where="c.yaml")
+    told = str(caught.value)
+    assert "c.yaml: 5 problems" in told
+    assert "${NOT_SET_HERE}: this environment variable is not set" in told
+    assert "tabel: unknown key; did you mean 'table'?" in told
+    assert "epoch: unknown key; did you mean 'epochs'?" in told
+    assert "lr: input should be greater than 0 (got -1)" in told
+    assert "std: every channel's std is above 0" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("data: [", "not YAML"),
+        ("- a\n- b\n", "list of 'key: value' lines"),
+        ("data: x\nmixup: 0.2\nbatch_size: 3\n", "batch_size must be even, not 3"),
+        ("data: [a/x, b/x]\n", "two sources are called 'x'"),
+        ("epochs: 3\n", "data: field required"),
+    ],
+)
+def test_bad_files_are_refused_in_words(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_config(write(tmp_path, text))
+
+
+def test_bad_overrides_and_missing_files(tmp_path: Path) -> None:
+    path = write(tmp_path, "data: x\n")
+    with pytest.raises(ConfigError, match="'epochs' is not key=value"):
+        load_config(path, ["epochs"])
+    with pytest.raises(ConfigError, match="epochs has no keys inside"):
+        load_config(write(tmp_path, "data: x\nepochs: 3\n"), ["epochs.a=1"])
+    with pytest.raises(ConfigError, match=r"Configs there: .*c\.yaml"):
+        load_config(tmp_path / "d.yaml")
+    assert load_config(path, ["model_options.pad_type=same"]).model_options == {"pad_type": "same"}
+
+
+def test_the_defaults_are_retfounds_recipe() -> None:
+    config = FinetuneConfig(data="x")  # type: ignore[arg-type]
+    assert (config.model, config.image_px, config.pool, config.fc_norm_passes) == ("vit_large_patch16", 224, "avg", 1)
+    assert (config.epochs, config.batch_size, config.blr, config.warmup_epochs, config.min_lr) == (
+        100,
+        16,
+        5e-3,
+        10,
+        1e-6,
+    )
+    assert (config.weight_decay, config.layer_decay, config.drop_path, config.betas) == (0.05, 0.65, 0.2, (0.9, 0.999))
+    assert (config.clip_norm, config.label_smoothing, config.mixup, config.cutmix) == (0, 0, 0, 0)
+    assert (config.crop_scale, config.horizontal_flip, config.random_erasing) == ((0.08, 1.0), 0.5, 0.25)
+    assert config.rand_augment == "rand-m9-mstd0.5-inc1"
+    assert config.select_by == "mean"
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_config_loads_and_says_how_to_run_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EYEGROUND_REALDATA", "realdata")
+    assert load_config(path).epochs >= 1
+    head = path.read_text(encoding="utf-8").split("\ndata:")[0]
+    assert f"eyeground finetune {path.relative_to(ROOT)}" in head

@@ -1,0 +1,166 @@
+"""The recipes' transforms, and randomness that hangs on (seed, epoch, sample id) alone."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+from timm.data.auto_augment import rand_augment_transform
+
+from eyeground.data.augment import (
+    Augmentation,
+    Preprocessing,
+    draws,
+    mix,
+    normalize,
+    seed_from,
+    square,
+    training_transform,
+)
+from eyeground.data.loader import EvaluationImages, order_of, training_batches
+from eyeground.data.sample import Sample
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+
+
+def test_a_thousand_rand_augment_draws_do_not_crash() -> None:
+    # Fault 6: timm 1.0.31 asks Pillow 13 to posterize to 0 bits now and then, which ends a long run at random.
+    transform = training_transform(Preprocessing(image_px=32), Augmentation())
+    done = 0
+    for number in range(1000):
+        with draws(0, 0, number):
+            tensor = transform(PICTURE)
+        assert torch.isfinite(tensor).all()
+        done += 1
+    assert done == 1000
+
+
+def test_the_control_timm_alone_does_crash() -> None:
+    augment = rand_augment_transform("rand-m9-mstd0.5-inc1", {"img_mean": (124, 116, 104)})
+    posterize = next(op for op in augment.ops if op.name == "PosterizeIncreasing")
+    assert posterize.level_fn(10.0, {}) == (0,)
+    with pytest.raises((ValueError, OSError)):
+        ImageOps.posterize(Image.fromarray(PICTURE), 0)
+
+
+def test_draws_hang_on_the_key_alone_and_leave_no_trace() -> None:
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+    with draws(1, 2, "a"):
+        first = random.random(), np.random.rand(), torch.rand(1).item()
+    assert random.getstate() == before[0]
+    assert np.random.get_state()[1].tolist() == before[1]
+    assert torch.equal(torch.get_rng_state(), before[2])
+    random.random(), np.random.rand(), torch.rand(5)
+    with draws(1, 2, "a"):
+        assert (random.random(), np.random.rand(), torch.rand(1).item()) == first
+    for other in ((1, 3, "a"), (2, 2, "a"), (1, 2, "b"), (12, "a")):
+        with draws(*other):
+            assert random.random() != first[0]
+
+
+def test_keys_do_not_run_together() -> None:
+    assert seed_from("ab", "c") != seed_from("a", "bc")
+    assert 0 <= seed_from("x") < 2**63
+
+
+def test_evaluation_is_short_side_256_then_center_224() -> None:
+    wide = np.zeros((300, 600, 3), np.uint8)
+    wide[:, 300 - 20 : 300 + 20] = 255
+    out = square(wide, Preprocessing(image_px=224))
+    resized = np.asarray(Image.fromarray(wide).resize((512, 256), Image.Resampling.BICUBIC))
+    assert np.array_equal(out, resized[16:240, 144:368])
+    assert Preprocessing(image_px=384, crop_fraction=1.0).resized_px == 384
+    assert square(wide, Preprocessing(image_px=64, fit="squash"))[:, 31:33].min() > 200
+
+
+def test_normalization_equals_torchvision() -> None:
+    from torchvision import transforms
+
+    pre = Preprocessing(image_px=60)
+    expected = transforms.Compose([transforms.ToTensor(), transforms.Normalize(pre.mean, pre.std)])(
+        PICTURE[:, :60].copy()
+    )
+    assert np.allclose(normalize([PICTURE[:, :60]], pre)[0], expected.numpy(), atol=1e-6)
+
+
+def test_augmentations_that_are_off_change_nothing_but_the_crop() -> None:
+    still = Augmentation((1.0, 1.0), (1.0, 1.0), 0, 0, 0, (0, 0, 0, 0), "", 0)
+    transform = training_transform(Preprocessing(image_px=60, mean=(0,) * 3, std=(1,) * 3), still)
+    with draws(0):
+        tensor = transform(PICTURE[:, :60])
+    assert np.allclose(tensor.numpy().transpose(1, 2, 0) * 255, PICTURE[:, :60], atol=1e-3)
+
+
+def test_an_unknown_rand_augment_string_is_refused() -> None:
+    with pytest.raises(ValueError, match="is not understood by timm"):
+        training_transform(Preprocessing(), Augmentation(rand_augment="nonsense-m9"))
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.2, 0.0), (0.0, 1.0), (0.2, 0.2)])
+def test_mixing_keeps_the_truth_in_proportion(mixup: float, cutmix: float) -> None:
+    images = np.zeros((4, 3, 8, 8), np.float32) + np.arange(4, dtype=np.float32).reshape(4, 1, 1, 1)
+    labels = np.arange(4)
+    with draws(0, "mix"):
+        mixed, targets = mix(images, labels, classes=4, mixup_alpha=mixup, cutmix_alpha=cutmix)
+    assert np.allclose(targets.sum(1), 1)
+    # Each image holds its own number and its partner's; its mean says how much of each.
+    for row in range(4):
+        assert mixed[row].mean() == pytest.approx((targets[row] * np.arange(4)).sum(), abs=1e-4)
+    assert np.array_equal(images[:, 0, 0, 0], np.arange(4))  # the input is not changed
+
+
+def test_mixing_an_odd_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be even, not 3"):
+        mix(np.zeros((3, 3, 4, 4), np.float32), np.zeros(3, np.int64), classes=2, mixup_alpha=0.2, cutmix_alpha=0)
+
+
+SAMPLES = [Sample(f"{number}.png", Path(), number % 3, str(number)) for number in range(10)]
+
+
+def pixels(sample: Sample) -> np.ndarray:
+    return np.random.default_rng(int(sample.patient)).integers(0, 256, (24, 24, 3), np.uint8)
+
+
+def batches(**changes: int) -> list[tuple[int, int, bytes, list[int]]]:
+    settings = {"batch_size": 3, "epochs": 3, "seed": 0, **changes}
+    stream = training_batches(
+        SAMPLES, pixels=pixels, preprocessing=Preprocessing(image_px=16), augmentation=Augmentation(), **settings
+    )
+    return [(b.epoch, b.index, b.images.tobytes(), b.labels.tolist()) for b in stream]
+
+
+def test_the_stream_is_the_same_from_any_point_with_any_number_of_workers() -> None:
+    whole = batches()
+    assert [(epoch, index) for epoch, index, *_ in whole] == [(e, i) for e in range(3) for i in range(3)]
+    assert batches(workers=2) == whole
+    for start in range(9):
+        assert batches(first_epoch=start // 3, first_batch=start % 3) == whole[start:]
+    assert batches(seed=1) != whole
+
+
+def test_an_epoch_is_a_permutation_and_epochs_differ() -> None:
+    orders = [order_of(samples=50, seed=0, epoch=epoch).tolist() for epoch in range(3)]
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_too_few_samples_for_a_batch() -> None:
+    with pytest.raises(ValueError, match="10 training images do not fill one batch of 11"):
+        batches(batch_size=11)
+
+
+def test_evaluation_squares_are_made_once_and_only_while_there_is_room() -> None:
+    calls: list[str] = []
+
+    def counted(sample: Sample) -> np.ndarray:
+        calls.append(sample.file)
+        return pixels(sample)
+
+    images = EvaluationImages(
+        SAMPLES, pixels=counted, preprocessing=Preprocessing(image_px=16), limit_bytes=16 * 16 * 3 * 4
+    )
+    first = [batch.images.tobytes() for batch in images.batches(4)]
+    assert [batch.images.tobytes() for batch in images.batches(4)] == first
+    assert len(calls) == 10 + 6
