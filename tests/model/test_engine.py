@@ -19,9 +19,9 @@ def engine_of(**changes: object) -> TorchEngine:
     return TorchEngine(SPEC, **{**settings, **changes})  # type: ignore[arg-type]
 
 
-def batch(count: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def batch(count: int = 6, seed: int = 0, px: int = 16) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return rng.standard_normal((count, 3, 16, 16)).astype(np.float32), np.eye(3, dtype=np.float32)[
+    return rng.standard_normal((count, 3, px, px)).astype(np.float32), np.eye(3, dtype=np.float32)[
         rng.integers(0, 3, count)
     ]
 
@@ -75,17 +75,19 @@ def test_accumulation_equals_the_whole_batch() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_state_comes_back_exactly(name: str, precision: str) -> None:
     # A convolutional network lies in memory channels last: its optimizer must come back in the same layout.
-    spec = ModelSpec(name, classes=3, image_px=16, drop_path=0.2)
+    # At 16 px its last maps are one pixel wide, where bf16 statistics over six values once gave an infinite gradient.
+    px = 16 if name.startswith("vit") else 64
+    spec = ModelSpec(name, classes=3, image_px=px, drop_path=0.2)
     first, second = (
         TorchEngine(spec, optimization=Optimization(), device="cpu", precision=precision, seed=seed)  # type: ignore[arg-type]
         for seed in (0, 5)
     )
     for step in range(3):
-        first.train_step([batch(seed=step)], lr=1e-3, seed=step)
+        first.train_step([batch(seed=step, px=px)], lr=1e-3, seed=step)
     second.load_state(first.state())
     for step in range(3, 6):
-        assert first.train_step([batch(seed=step)], lr=1e-3, seed=step) == second.train_step(
-            [batch(seed=step)], lr=1e-3, seed=step
+        assert first.train_step([batch(seed=step, px=px)], lr=1e-3, seed=step) == second.train_step(
+            [batch(seed=step, px=px)], lr=1e-3, seed=step
         )
     for part in ("weights", "optimizer"):
         a, b = first.state()[part], second.state()[part]
