@@ -42,6 +42,7 @@ class DataSource(_Strict):
         site: Column of the site.
         camera: Column of the camera.
         split: Column that says train, val or test.
+        volumes: Without a table: the folders inside a class folder are volumes, their images are slices.
 
     Example:
         >>> DataSource(path="images").table is None
@@ -61,6 +62,7 @@ class DataSource(_Strict):
     site: str | None = None
     camera: str | None = None
     split: str | None = None
+    volumes: bool = False
 
 
 class FinetuneConfig(_Strict):
@@ -70,6 +72,8 @@ class FinetuneConfig(_Strict):
         data: A folder, or a list of sources joined into one set.
         classes: Class names in clinical order; none = from the labels.
         ordered: Whether the classes are grades; none = yes when all labels are whole numbers.
+        slices: Which B-scans of a volume are used: ``center``, ``all``, or ``every:N`` about the center. A volume's
+            prediction is the mean over its B-scans.
         split: Ratios train:val:test such as ``60:20:20``, a split file, ``source`` to take what the data says, or
             ``auto``: what the data says, otherwise 60:20:20.
         split_seed: Draws the split; apart from ``seed``, so that runs with other seeds are judged on the same patients.
@@ -136,6 +140,7 @@ class FinetuneConfig(_Strict):
     data: tuple[DataSource, ...] = Field(min_length=1)
     classes: tuple[str, ...] | None = None
     ordered: bool | None = None
+    slices: str = Field("center", pattern=r"^(center|all|every:[1-9]\d{0,4})$")
     split: str = "auto"
     split_seed: int = Field(0, ge=0)
     val_fraction: float = Field(0.2, gt=0, lt=1)

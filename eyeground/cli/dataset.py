@@ -14,6 +14,7 @@ from eyeground.data.pixels import PixelStore
 from eyeground.data.sample import Sample
 from eyeground.data.split import check_split, hold_out_validation, read_split, split_by_patient, write_split
 from eyeground.data.verify import verify
+from eyeground.data.volumes import expand, slice_step
 
 SPLITS = ("train", "val", "test")
 
@@ -160,6 +161,7 @@ def open_dataset(
     split: str,
     split_seed: int,
     val_fraction: float,
+    slices: str = "center",
     keep_pixels: bool = True,
 ) -> Dataset:
     """Read, split and verify a data set; every image is decoded once, and kept for training where there is room.
@@ -172,6 +174,7 @@ def open_dataset(
         split: Ratios, a split file, ``source``, ``auto``, or a split's name to put everything in.
         split_seed: Draws the split.
         val_fraction: Share of the training patients held out where the source knows no validation.
+        slices: Which B-scans of a volume are taken: ``center``, ``all`` or ``every:N``.
         keep_pixels: Keep what was decoded, for training or prediction.
 
     Returns:
@@ -189,6 +192,9 @@ def open_dataset(
         samples = tuple(replace(sample, split=split) for sample in manifest.samples)
     else:
         samples = split_samples(manifest.samples, split=split, split_seed=split_seed, val_fraction=val_fraction)
+    if slice_step(slices):
+        with counting("reading headers", len(samples)) as done:
+            samples = expand(samples, slices=slices, progress=done)
     pixels = PixelStore(crop_field=preprocessing.crop_field, store_px=preprocessing.store_px)
     with counting("reading images", len(samples)) as done:
         sha256 = verify(samples, progress=done, keep=pixels.keep if keep_pixels else None)

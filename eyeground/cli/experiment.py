@@ -16,7 +16,7 @@ from eyeground.atomic_file import write_whole
 from eyeground.cli.config import ConfigError, FinetuneConfig, dump_config
 from eyeground.cli.console import TrainingWatcher, answer, tell
 from eyeground.cli.dataset import SPLITS, Dataset, open_dataset
-from eyeground.cli.judgment import Origin, headline_lines, judge, record_epoch
+from eyeground.cli.judgment import Origin, by_volume, headline_lines, judge, record_epoch
 from eyeground.cli.selection import Score, selection_score
 from eyeground.cli.trained import describe_model, open_run, weights_of_run
 from eyeground.data.augment import Augmentation, Preprocessing, training_transform
@@ -169,6 +169,7 @@ def _prepare(config: FinetuneConfig, *, resume: Path | None, before: Checkpoint 
         split=str(split) if split and split.is_file() else config.split,
         split_seed=config.split_seed,
         val_fraction=config.val_fraction,
+        slices=config.slices,
     )
     if split and split.is_file():
         _check_same_images(split, dataset)
@@ -256,7 +257,7 @@ def _train(config: FinetuneConfig, folder: Path, parts: _Parts, stop_wanted: Cal
             engine=parts.engine,
             train=dataset.of("train"),
             validation=EvaluationImages(dataset.of("val"), pixels=dataset.pixels, preprocessing=parts.preprocessing),
-            score=parts.score,
+            score=by_volume(dataset.of("val"), parts.score),
             folder=folder,
             pixels=dataset.pixels,
             preprocessing=parts.preprocessing,
@@ -280,6 +281,7 @@ def _train(config: FinetuneConfig, folder: Path, parts: _Parts, stop_wanted: Cal
                 classes=dataset.classes,
                 ordered=dataset.ordered,
                 preprocessing=parts.preprocessing,
+                slices=config.slices,
                 frozen_batch_norm=parts.frozen_batch_norm,
                 precision=parts.engine.precision,
                 batch_size=config.batch_size,

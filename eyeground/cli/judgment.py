@@ -6,25 +6,34 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from eyeground.atomic_file import write_whole
 from eyeground.cli.config import ConfigError, DataSource
 from eyeground.cli.console import answer, counting, interval_words, tell
 from eyeground.cli.dataset import Dataset, fingerprint, open_dataset
+from eyeground.cli.selection import Score
 from eyeground.cli.trained import Trained, open_run
 from eyeground.data.loader import EvaluationImages
+from eyeground.data.sample import Sample
 from eyeground.evaluate import report
+from eyeground.evaluate.pooling import pool
 from eyeground.evaluate.predictions import Predictions, write_predictions
 from eyeground.evaluate.profiles import retfound2025
 from eyeground.evaluate.scorecard import scorecard
 from eyeground.model.torch.engine import Device, Precision
 from eyeground.train.finetune import predict_all
 from eyeground.train.journal import read_journal
+from eyeground.train.loop import Verdict
+
+Square = Callable[[int], NDArray[np.uint8]]
 
 # What the headline and the contract show, in the order people read them.
 HEADLINE = (
@@ -97,7 +106,7 @@ def judge(
     References:
         docs/run.md for the files.
     """
-    predictions, images, loss = predict_split(trained, dataset, "test")
+    predictions, square, loss = predict_split(trained, dataset, "test")
     write_predictions(folder / "predictions.csv", predictions)
     if validation:
         write_predictions(folder / "predictions_val.csv", predict_split(trained, dataset, "val")[0])
@@ -134,15 +143,15 @@ def judge(
         scorecard=card,
         facts=facts,
         learning=learning,
-        pixels=images.square,
+        pixels=square,
     )
     write_whole(folder / "report.html", page.encode())
     headline: dict[str, Any] = whole["headline"]
     return headline
 
 
-def predict_split(trained: Trained, dataset: Dataset, split: str) -> tuple[Predictions, EvaluationImages, float]:
-    """Predict one part of a data set.
+def predict_split(trained: Trained, dataset: Dataset, split: str) -> tuple[Predictions, Square, float]:
+    """Predict one part of a data set; of a volume, all chosen B-scans, pooled to one prediction.
 
     Args:
         trained: The model.
@@ -150,7 +159,7 @@ def predict_split(trained: Trained, dataset: Dataset, split: str) -> tuple[Predi
         split: Which part.
 
     Returns:
-        The table, the images as the network saw them, and the mean loss.
+        The table, a function that gives a row's image as the network saw it, and the mean loss over images.
 
     Raises:
         ConfigError: If the part is empty.
@@ -170,6 +179,13 @@ def predict_split(trained: Trained, dataset: Dataset, split: str) -> tuple[Predi
             done(seen[0], len(samples))
 
         scores, truth, loss = predict_all(trained.engine, images, batch_size=trained.batch_size, seen=count)
+    scores, first = pool(scores, [sample.volume for sample in samples])
+    # A volume is shown by the middle one of its B-scans.
+    rows: dict[str, list[int]] = {}
+    for row, sample in enumerate(samples):
+        rows.setdefault(sample.volume, []).append(row)
+    shown = [numbers[len(numbers) // 2] for numbers in rows.values()]
+    samples, truth = tuple(samples[row] for row in first), truth[list(first)]
     predictions = Predictions(
         files=tuple(s.file for s in samples),
         patients=tuple(s.patient for s in samples),
@@ -183,7 +199,33 @@ def predict_split(trained: Trained, dataset: Dataset, split: str) -> tuple[Predi
         patients_known=dataset.patients_known,
         quality=("",) * len(samples),
     )
-    return predictions, images, loss
+    return predictions, lambda row: images.square(shown[row]), loss
+
+
+def by_volume(samples: Sequence[Sample], score: Score) -> Score:
+    """Let a score judge volumes, not their single B-scans.
+
+    Args:
+        samples: What will be scored, in order.
+        score: Judges scores (N, K), labels (N,) and a loss.
+
+    Returns:
+        The same judge, given the means over each volume's B-scans.
+
+    Example:
+        >>> [sample] = [Sample("a", Path("."), 1, "p")]
+        >>> by_volume([sample], lambda scores, truth, loss: len(truth))(np.ones((1, 2)), np.array([1]), 0.0)
+        1
+
+    References:
+        Our own.
+    """
+
+    def judge_volumes(scores: NDArray[np.float64], truth: NDArray[np.int64], loss: float) -> Verdict:
+        pooled, first = pool(scores, [sample.volume for sample in samples])
+        return score(pooled, truth[list(first)], loss)
+
+    return judge_volumes
 
 
 def judge_on(
@@ -227,6 +269,7 @@ def judge_on(
         split="test",
         split_seed=0,
         val_fraction=0.2,
+        slices=trained.slices,
     )
     notes = _seen(run, dataset, allow_seen=allow_seen)
     folder = _evaluation_folder(run, source, name)

@@ -20,6 +20,7 @@ def describe_model(
     classes: tuple[str, ...],
     ordered: bool,
     preprocessing: Preprocessing,
+    slices: str,
     frozen_batch_norm: bool,
     precision: Precision,
     batch_size: int,
@@ -32,6 +33,7 @@ def describe_model(
         classes: Class names in order.
         ordered: Whether they are grades.
         preprocessing: How pixels reach the network.
+        slices: Which B-scans of a volume are used.
         frozen_batch_norm: Whether batch norm stays on its stored statistics; a resumed run goes on so.
         precision: What it was trained in; a resumed run goes on so.
         batch_size: Images per batch, in training and in judging.
@@ -42,7 +44,7 @@ def describe_model(
 
     Example:
         >>> describe_model(ModelSpec("vit_demo_patch8", 2), classes=("a", "b"), ordered=False,
-        ...     preprocessing=Preprocessing(), frozen_batch_norm=False, precision="fp32", batch_size=8,
+        ...     preprocessing=Preprocessing(), slices="center", frozen_batch_norm=False, precision="fp32", batch_size=8,
         ...     weights_report={})["classes"]
         ['a', 'b']
 
@@ -54,6 +56,7 @@ def describe_model(
         "classes": list(classes),
         "ordered": ordered,
         "preprocessing": asdict(preprocessing),
+        "slices": slices,
         "frozen_batch_norm": frozen_batch_norm,
         "precision": precision,
         "batch_size": batch_size,
@@ -70,6 +73,7 @@ class Trained:
         classes: Class names in order.
         ordered: Whether they are grades.
         preprocessing: How pixels reach the network.
+        slices: Which B-scans of a volume are used; their mean is the volume's prediction.
         batch_size: Images per batch it was trained with.
         weights_sha256: Hash of the weights file.
         step: Optimizer steps taken when these weights were saved.
@@ -82,6 +86,7 @@ class Trained:
     classes: tuple[str, ...]
     ordered: bool
     preprocessing: Preprocessing
+    slices: str
     batch_size: int
     weights_sha256: str
     step: int
@@ -124,6 +129,7 @@ def open_run(run: Path, *, device: Device = "auto", precision: Precision = "auto
         classes=tuple(model["classes"]),
         ordered=model["ordered"],
         preprocessing=Preprocessing(**kept),
+        slices=model.get("slices", "center"),
         batch_size=model["batch_size"],
         weights_sha256=checkpoint.sha256["weights"],
         step=checkpoint.step,

@@ -70,7 +70,9 @@ class Found:
     patients_known: bool = False
 
 
-def read_layout(listing: Listing, *, group: str | None, labels_required: bool, source: str = "") -> Found:
+def read_layout(
+    listing: Listing, *, group: str | None, labels_required: bool, volumes: bool = False, source: str = ""
+) -> Found:
     """Read labels and splits from the names of folders.
 
     Folders named train, val (valid, validation) or test hold class folders; else the folders themselves are classes.
@@ -81,6 +83,7 @@ def read_layout(listing: Listing, *, group: str | None, labels_required: bool, s
         group: Regular expression with one capturing bracket that finds the patient in the file name; None if the names
             do not tell.
         labels_required: Whether images must lie in class folders.
+        volumes: Whether the folders inside a class folder are volumes whose images are slices.
         source: Name for messages.
 
     Returns:
@@ -98,7 +101,7 @@ def read_layout(listing: Listing, *, group: str | None, labels_required: bool, s
     References:
         Our own.
     """
-    walk = _Walk(listing, source)
+    walk = _Walk(listing, source, volumes)
     try:
         if not labels_required:
             walk.everything("")
@@ -117,8 +120,8 @@ def read_layout(listing: Listing, *, group: str | None, labels_required: bool, s
 class _Walk:
     """One pass over a data folder."""
 
-    def __init__(self, listing: Listing, source: str) -> None:
-        self.listing, self.source = listing, source
+    def __init__(self, listing: Listing, source: str, volumes: bool) -> None:
+        self.listing, self.source, self.volumes = listing, source, volumes
         self.entries: list[Entry] = []
         self.problems: list[Problem] = []
         self.notes: list[str] = []
@@ -168,13 +171,20 @@ class _Walk:
         files, folders = self.listing.scan(folder)
         images = {name: refusal for name, refusal in files.items() if is_image(name)}
         self.strays += [f"{folder}/{name}" for name in files if name not in images]
-        if folders and not images:
+        if self.volumes:
+            for name, refusal in folders.items():
+                if refusal:
+                    self.problem(refusal, f"{folder}/{name}")
+                else:
+                    self.entries.append(Entry(f"{folder}/{name}", label, eye=eye_from_name(name), split=split))
+        elif folders and not images:
             what = f"holds folders, not images; if they are the classes, add /{folder} to the path, else move images up"
             self.problem(what, folder)
             return
-        for name in folders:
-            self.problem("is a folder inside a class folder, which is not read; move its images up", f"{folder}/{name}")
-        if not images:
+        for name in folders if not self.volumes else ():
+            what = "is a folder inside a class folder, which is not read; move its images up, or set volumes: true"
+            self.problem(what, f"{folder}/{name}")
+        if not images and not (self.volumes and folders):
             if split in ("val", "test"):
                 self.notes.append(f"the class folder {folder} is empty")
             else:

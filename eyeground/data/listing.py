@@ -4,7 +4,10 @@ import os
 import re
 from pathlib import Path
 
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".dib"))
+# A HEYEX .xml is left out: its slices lie beside it as images, so a table or a folder of slices must name it.
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".dib", ".dcm", ".dicom", ".vol")
+)
 _LITTER = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
 
 
@@ -31,11 +34,12 @@ class Listing:
         self.root = root
         self._real_root = os.path.realpath(root)
         self._files: dict[str, dict[str, str]] = {}  # folder -> file name -> "" or why it is refused
+        self._folders: dict[str, dict[str, str]] = {}  # the same for the folders in it
         self._stems: dict[str, dict[str, list[str]]] = {}
         self._refused: dict[str, str] = {}
 
     def find(self, name: str) -> str:
-        """Find the file that a table means.
+        """Find the file, or the folder of slices, that a table means.
 
         Args:
             name: Path below the root, with or without the image's suffix, with ``/`` or ``\\``.
@@ -58,6 +62,10 @@ class Listing:
             answers = self._by_stem(folder).get(base, [])
             if len(answers) == 1:
                 return self.find(place + answers[0])
+            if not answers and base in self._folders[folder]:
+                if self._folders[folder][base]:
+                    raise LookupError(self._folders[folder][base])
+                return place + base
             if answers:
                 raise LookupError(f"could be {' or '.join(answers)}; write the suffix in the table")
         raise LookupError(f"is missing{self._hint(folder, base)}")
@@ -78,7 +86,7 @@ class Listing:
             raise LookupError(self._refused[folder])
         if folder not in self._files:
             try:
-                self._files[folder], _ = self.scan(folder)
+                self._files[folder], self._folders[folder] = self.scan(folder)
             except LookupError as error:
                 self._refused[folder] = str(error)
                 raise
@@ -160,7 +168,7 @@ def is_image(name: str) -> bool:
         name: File name.
 
     Returns:
-        True for the suffixes of JPEG, PNG, TIFF and BMP.
+        True for the suffixes of JPEG, PNG, TIFF, BMP, DICOM and Heidelberg .vol.
 
     Example:
         >>> is_image("a.JPG"), is_image("notes.txt")

@@ -15,7 +15,8 @@ from eyeground.data.verify import same_image_two_patients, verify
 
 # The room's front door: what else a caller of read_manifest needs comes from here too.
 __all__ = [
-    "Count", "DataProblems", "Manifest", "Problem", "Source", "read_manifest", "same_image_two_patients", "verify",
+    "Count", "DataProblems", "Manifest", "Problem", "Source", "read_manifest", "same_image_two_patients", "survey",
+    "verify",
 ]  # fmt: skip
 
 
@@ -36,6 +37,7 @@ class Source:
         site: Column of the site, ``"site"`` when None.
         camera: Column of the camera, ``"camera"`` when None.
         split: Column of the split; None when the table does not say.
+        volumes: Without a table: the folders inside a class folder are volumes whose images are slices.
 
     Example:
         >>> Source(Path("images"), table=Path("train.csv"), file="id_code", label="diagnosis").label
@@ -55,6 +57,7 @@ class Source:
     site: str | None = None
     camera: str | None = None
     split: str | None = None
+    volumes: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,43 @@ def read_manifest(
     References:
         Our own.
     """
+    manifest, problems = survey(sources, classes=classes, ordered=ordered, labels_required=labels_required)
+    if problems:
+        raise DataProblems(problems)
+    return manifest
+
+
+def survey(
+    sources: Sequence[Source],
+    *,
+    classes: Sequence[str] | None = None,
+    ordered: bool | None = None,
+    labels_required: bool = True,
+) -> tuple[Manifest, tuple[Problem, ...]]:
+    """Read the folders and tables of all sources as far as they can be read; no image is opened.
+
+    Args:
+        sources: Where the images are.
+        classes: Names of the classes in their order; None takes those found.
+        ordered: Whether they are grades; None: they are if all are whole numbers.
+        labels_required: Whether an image without a label is a problem.
+
+    Returns:
+        What is there, and every problem. With problems, the samples are those whose file exists, each file once; a
+        sample without a usable label has none, and labels that are spelled in two ways are two classes.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "1.png").write_bytes(b"x")
+        ...     _ = Path(folder, "t.csv").write_text("file,label\\n1.png,a\\n2.png,b\\n")
+        ...     manifest, problems = survey([Source(Path(folder), table=Path(folder, "t.csv"))])
+        >>> len(manifest.samples), [str(problem) for problem in problems]
+        (1, ['row 3, 2.png: is missing'])
+
+    References:
+        Our own.
+    """
     problems: list[Problem] = []
     notes: list[str] = []
     found = [(source, _found(source, labels_required)) for source in _named(sources, problems)]
@@ -180,11 +220,25 @@ def read_manifest(
     problems += _split_problems(samples, names)
     problems += _one_file_two_sources(samples)
     if problems:
-        raise DataProblems(problems)
+        samples = _there(samples)
     notes += _across_sources(samples, {source.name for source, each in found if each.patients_known})
     notes += _absent(samples, names)
     patients_known = all(each.patients_known for _, each in found)
-    return Manifest(samples, names, are_grades(names) if ordered is None else ordered, patients_known, tuple(notes))
+    grades = are_grades(names) if ordered is None else ordered
+    return Manifest(samples, names, grades, patients_known, tuple(notes)), tuple(problems)
+
+
+def _there(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Keep the samples whose file lies in their folder, each file once."""
+    listings = {folder: Listing(folder) for folder in {sample.folder for sample in samples}}
+    kept: dict[tuple[Path, str], Sample] = {}
+    for sample in samples:
+        try:
+            if sample.file and listings[sample.folder].find(sample.file) == sample.file:
+                kept.setdefault((sample.folder, sample.file), sample)
+        except LookupError:
+            continue
+    return tuple(kept.values())
 
 
 def _named(sources: Sequence[Source], problems: list[Problem]) -> list[Source]:
@@ -211,7 +265,13 @@ def _found(source: Source, labels_required: bool) -> Found:
         if named:
             what = f"{', '.join(named)} name{'s' * (len(named) == 1)} columns, but there is no table; give table=FILE"
             return Found((), (Problem(what, "", None, source.name),), ())
-        return read_layout(listing, group=source.group, labels_required=labels_required, source=source.name)
+        return read_layout(
+            listing,
+            group=source.group,
+            labels_required=labels_required,
+            volumes=source.volumes,
+            source=source.name,
+        )
     roles = ("file", "label", "group", "eye", "site", "camera", "split")
     columns: dict[str, str | None] = {role: getattr(source, role) for role in roles}
     return read_labels(listing, source.table, columns=columns, labels_required=labels_required, source=source.name)

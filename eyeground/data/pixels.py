@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +36,7 @@ class PixelStore:
         self._crop_field = crop_field
         self._store_px = store_px
         self._limit_bytes = _quarter_of_free_memory() if limit_bytes is None else limit_bytes
-        self._kept: dict[Path, NDArray[np.uint8]] = {}
+        self._kept: dict[str, NDArray[np.uint8]] = {}
         self._bytes = 0
 
     def ready(self, image: RetinalImage) -> NDArray[np.uint8]:
@@ -66,8 +65,8 @@ class PixelStore:
             image: Its pixels as decoded.
         """
         pixels = self.ready(image)
-        if self._bytes + pixels.nbytes <= self._limit_bytes and sample.path not in self._kept:
-            self._kept[sample.path] = pixels
+        if self._bytes + pixels.nbytes <= self._limit_bytes and sample.id not in self._kept:
+            self._kept[sample.id] = pixels
             self._bytes += pixels.nbytes
 
     def __call__(self, sample: Sample) -> NDArray[np.uint8]:
@@ -82,8 +81,8 @@ class PixelStore:
         Raises:
             ImageRefused: If the file cannot be read as an image.
         """
-        kept = self._kept.get(sample.path)
-        return kept if kept is not None else self.ready(read(sample.path, source=sample.file))
+        kept = self._kept.get(sample.id)
+        return kept if kept is not None else self.ready(read(sample.path, source=sample.file, slice=sample.slice))
 
 
 def _quarter_of_free_memory() -> int:

@@ -20,6 +20,7 @@ class Sample:
         camera: What it was taken with, ``""`` when not known.
         split: ``"train"``, ``"val"``, ``"test"``, or ``""`` before splitting.
         source: Name of the data source it came from, for counts per source.
+        slice: Which B-scan of the volume in ``file``, from 0; None = the whole file, or a volume's center.
 
     Example:
         >>> Sample("a/1.png", Path("data"), 0, "p1").id
@@ -38,10 +39,16 @@ class Sample:
     camera: str = ""
     split: str = ""
     source: str = ""
+    slice: int | None = None
 
     @property
     def id(self) -> str:
-        """Name that every random draw and the split file hang on: source and file, never the machine's path."""
+        """Name that every random draw hangs on: source, file and slice, never the machine's path."""
+        return self.volume if self.slice is None else f"{self.volume}#{self.slice}"
+
+    @property
+    def volume(self) -> str:
+        """Name of the file or volume: that of all its slices, which the split file hangs on."""
         return f"{self.source}:{self.file}"
 
     @property

@@ -14,7 +14,7 @@ from eyeground.data.sample import Sample
 from eyeground.data.table import open_table
 
 _SPLITS = ("train", "val", "test")
-_COLUMNS = ("source", "file", "patient", "eye", "label", "split", "sha256")
+_COLUMNS = ("source", "file", "patient", "eye", "label", "split", "sha256", "slice")
 _NO_LABEL = -1
 
 
@@ -128,7 +128,8 @@ def write_split(path: Path, samples: Sequence[Sample], sha256: Mapping[str, str]
     """Write who is in which split, whole or not at all.
 
     Args:
-        path: CSV file to write, columns source, file, patient, eye, label (index of the class or empty), split, sha256.
+        path: CSV file to write, columns source, file, patient, eye, label (index of the class or empty), split, sha256,
+            slice (of a volume; otherwise empty).
         samples: Samples with splits.
         sha256: Sample id -> hash of the file's bytes, as ``verify`` gives it; None leaves the column empty.
 
@@ -141,7 +142,7 @@ def write_split(path: Path, samples: Sequence[Sample], sha256: Mapping[str, str]
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_split(Path(folder, "split.csv"), [Sample("a", Path("d"), 0, "p", split="test")])
         ...     print(Path(folder, "split.csv").read_text().splitlines()[1])
-        ,a,p,,0,test,
+        ,a,p,,0,test,,
 
     References:
         Our own.
@@ -151,9 +152,9 @@ def write_split(path: Path, samples: Sequence[Sample], sha256: Mapping[str, str]
     with atomic_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
-        for s in sorted(samples, key=lambda sample: (sample.source, sample.file)):
-            label = "" if s.label is None else s.label
-            writer.writerow((s.source, s.file, s.patient, s.eye, label, s.split, hashes.get(s.id, "")))
+        for s in sorted(samples, key=lambda sample: (sample.source, sample.file, sample.slice or 0)):
+            label, slice = ("" if value is None else value for value in (s.label, s.slice))
+            writer.writerow((s.source, s.file, s.patient, s.eye, label, s.split, hashes.get(s.id, ""), slice))
 
 
 def read_split(path: Path, samples: Sequence[Sample]) -> tuple[Sample, ...]:
@@ -161,7 +162,7 @@ def read_split(path: Path, samples: Sequence[Sample]) -> tuple[Sample, ...]:
 
     Args:
         path: File written by ``write_split``.
-        samples: Samples, whatever splits they have; matched by source and file.
+        samples: Samples, whatever splits they have; matched by source and file, for the slices of a volume go together.
 
     Returns:
         The same samples in the same order, each with its split.
@@ -182,10 +183,12 @@ def read_split(path: Path, samples: Sequence[Sample]) -> tuple[Sample, ...]:
     """
     wanted = {(sample.source, sample.file): sample for sample in samples}
     splits: dict[tuple[str, str], str] = {}
+    rows: set[tuple[str, str, str]] = set()
     problems = []
-    for row, (source, file, patient, split) in _rows(path, ("source", "file", "patient", "split")):
+    for row, (source, file, slice, patient, split) in _rows(path, ("source", "file", "slice", "patient", "split")):
         key = (source, file)
-        if key in splits:
+        again = key in splits
+        if (source, file, slice) in rows or (again and splits[key] != split):
             problems.append(Problem("stands twice in the split file", file, row, source))
         elif key not in wanted:
             problems.append(Problem("stands in the split file but not in the data", file, row, source))
@@ -195,6 +198,7 @@ def read_split(path: Path, samples: Sequence[Sample]) -> tuple[Sample, ...]:
         if split not in _SPLITS:
             problems.append(Problem(f"the split {split!r} is none of {', '.join(_SPLITS)}", file, row, source))
         splits[key] = split
+        rows.add((source, file, slice))
     problems += [
         Problem(f"is not in the split file {path.name}; split anew, or take the image out", file, None, source)
         for source, file in wanted
@@ -229,17 +233,26 @@ def read_hashes(path: Path) -> dict[str, str]:
     References:
         Our own.
     """
-    rows = _rows(path, ("source", "file", "sha256"))
-    return {f"{source}:{file}": digest for _, (source, file, digest) in rows if digest}
+    rows = _rows(path, ("source", "file", "slice", "sha256"))
+    return {
+        f"{source}:{file}" + (f"#{slice}" if slice else ""): digest
+        for _, (source, file, slice, digest) in rows
+        if digest
+    }
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[tuple[int, list[str]]]:
     """Read columns of a split file."""
     table = open_table(path)
-    missing = [column for column in columns if column not in table.columns]
+    missing = [column for column in columns if column not in table.columns and column != "slice"]
     if missing:
         raise DataProblems([Problem(f"is no split file: it lacks the column {', '.join(missing)}", path.name)])
-    return table.rows(columns, strip=False)
+    if "slice" in table.columns or "slice" not in columns:
+        return table.rows(columns, strip=False)
+    # A file written before volumes were read.
+    place = columns.index("slice")
+    rows = table.rows([column for column in columns if column != "slice"], strip=False)
+    return [(row, [*cells[:place], "", *cells[place:]]) for row, cells in rows]
 
 
 def _shares(ratios: str | Sequence[float]) -> tuple[float, ...]:

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from eyeground.data.problem import DataProblems, Problem
 from eyeground.data.sample import Sample
-from eyeground.images.decode import ImageRefused, decode, read_bytes
+from eyeground.images.decode import fetch
+from eyeground.images.refusal import ImageRefused
 from eyeground.images.retinal_image import RetinalImage
 
 
@@ -30,7 +31,7 @@ def verify(
         keep: Given each image as it was decoded, so that nobody needs to decode it again. Called from the threads.
 
     Returns:
-        Sample id -> sha256 of the file's bytes.
+        Sample id -> sha256 of the file's bytes; of one slice among several of a file, of that and the slice's number.
 
     Raises:
         DataProblems: Naming every image that cannot be read and, among samples that have splits, every file whose very
@@ -52,10 +53,12 @@ def verify(
 
     def check(sample: Sample) -> str | Problem:
         try:
-            data = read_bytes(sample.path, source=sample.file)
-            digest = hashlib.sha256(data).hexdigest()
+            parcel = fetch(sample.path, source=sample.file, slice=sample.slice)
+            digest = hashlib.sha256(parcel.data).hexdigest()
+            if sample.slice is not None and parcel.slice is not None:  # the slices of one file are not the same image
+                digest = hashlib.sha256(f"{digest} {parcel.slice}".encode()).hexdigest()
             if before.get(sample.id) != digest:
-                image = decode(data, source=sample.file)
+                image = parcel.decode()
                 if keep is not None:
                     keep(sample, image)
         except ImageRefused as error:

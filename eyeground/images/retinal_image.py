@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Eye = Literal["OD", "OS", ""]
-Modality = Literal["fundus", "oct", ""]
+Modality = Literal["fundus", "oct", "anterior", ""]
+Line = tuple[tuple[float, float], tuple[float, float]]  # where a B-scan begins and ends on the fundus: (x, y), mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,8 +19,11 @@ class RetinalImage:
         pixels: Colors, shape (H, W, 3), uint8, RGB order.
         source: Where it came from, for messages: a path below the data folder, never a patient's name.
         eye: ``"OD"`` (right), ``"OS"`` (left), or ``""`` when not known.
-        modality: ``"fundus"``, ``"oct"``, or ``""`` when not known.
+        modality: ``"fundus"``, ``"oct"`` (one B-scan), ``"anterior"`` (anterior segment), or ``""`` when not known.
         mm_per_px: Size of a pixel (vertical, horizontal). Unit: mm. None when not known.
+        slice: Which B-scan of its volume, from 0; 0 for a photograph.
+        slices: How many B-scans its volume has; 1 for a photograph.
+        line_mm: Where the B-scan begins and ends on the fundus, (x, y) each. Unit: mm. None when not known.
 
     Raises:
         ValueError: If the pixels are not (H, W, 3) uint8.
@@ -37,6 +41,9 @@ class RetinalImage:
     eye: Eye = ""
     modality: Modality = ""
     mm_per_px: tuple[float, float] | None = None
+    slice: int = 0
+    slices: int = 1
+    line_mm: Line | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:

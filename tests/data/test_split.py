@@ -151,7 +151,7 @@ def test_written_and_read_again(tmp_path: Path) -> None:
     write_split(tmp_path / "split.csv", done, {"s, 1:0_0.png": "f00d"})
     assert (tmp_path / "split.csv").read_text(encoding="utf-8").splitlines()[
         0
-    ] == "source,file,patient,eye,label,split,sha256"
+    ] == "source,file,patient,eye,label,split,sha256,slice"
     assert [path.name for path in tmp_path.iterdir()] == ["split.csv"]
     bare = [replace(sample, split="") for sample in done]
     assert read_split(tmp_path / "split.csv", bare) == done

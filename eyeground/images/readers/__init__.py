@@ -1,0 +1,1 @@
+"""A shelf of image formats: one reader a file, pure functions from bytes."""
