@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eyeground.atomic_file import write_whole
-from eyeground.cli.config import ConfigError, FinetuneConfig, dump_config
+from eyeground.cli.config import ConfigError, FinetuneConfig
+from eyeground.cli.config_file import dump_config
 from eyeground.cli.console import TrainingWatcher, answer, tell
 from eyeground.cli.dataset import SPLITS, Dataset, open_dataset
 from eyeground.cli.judgment import Origin, by_volume, headline_lines, judge, record_epoch

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from eyeground.cli.config import ConfigError, FinetuneConfig, check_config, dump_config, load_config
+from eyeground.cli.config import ConfigError, FinetuneConfig
+from eyeground.cli.config_file import check_config, dump_config, load_config
 
 
 def write(folder: Path, text: str) -> Path:

@@ -14,7 +14,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
 ) -> None:
     """Draw phantoms, fine-tune a small ViT on them, judge it on other patients, write the report."""
-    from eyeground.cli.config import load_config
+    from eyeground.cli.config_file import load_config
     from eyeground.cli.console import counting, tell
     from eyeground.cli.experiment import run_experiment
     from eyeground.data.phantom import write_set

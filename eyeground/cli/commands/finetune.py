@@ -13,7 +13,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
 ) -> None:
     """Fine-tune a model on labelled images, judge it on other patients, and write a report."""
-    from eyeground.cli.config import ConfigError, load_config
+    from eyeground.cli.config import ConfigError
+    from eyeground.cli.config_file import load_config
     from eyeground.cli.experiment import run_experiment
 
     words = list(overrides or [])
