@@ -8,9 +8,9 @@ from pathlib import Path
 
 from eyeground.cli.config import ConfigError, DataSource
 from eyeground.cli.console import counting
-from eyeground.data.augment import Preprocessing
 from eyeground.data.manifest import Manifest, Source, read_manifest
 from eyeground.data.pixels import PixelStore
+from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
 from eyeground.data.split import check_split, hold_out_validation, read_split, split_by_patient, write_split
 from eyeground.data.verify import verify

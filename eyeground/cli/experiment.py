@@ -20,8 +20,9 @@ from eyeground.cli.dataset import SPLITS, Dataset, open_dataset
 from eyeground.cli.judgment import Origin, by_volume, headline_lines, judge, record_epoch
 from eyeground.cli.selection import Score, selection_score
 from eyeground.cli.trained import describe_model, open_run, weights_of_run
-from eyeground.data.augment import Augmentation, Preprocessing, training_transform
+from eyeground.data.augment import Augmentation, training_transform
 from eyeground.data.loader import EvaluationImages
+from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.split import read_hashes
 from eyeground.model.spec import ModelSpec
 from eyeground.model.torch.engine import Optimization, TorchEngine

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from eyeground.cli.config import DataSource
 from eyeground.cli.console import answer, counting, table, tell
 from eyeground.cli.dataset import open_manifest
-from eyeground.data.augment import Preprocessing, square
+from eyeground.data.preprocessing import Preprocessing, square
 from eyeground.data.sample import Sample
 from eyeground.data.verify import verify
 from eyeground.images.decode import read

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eyeground.data.augment import Preprocessing
+from eyeground.data.preprocessing import Preprocessing
 from eyeground.model.spec import ModelSpec
 from eyeground.model.torch.engine import Device, Precision, TorchEngine
 from eyeground.train.checkpoint import CheckpointError, Checkpoints

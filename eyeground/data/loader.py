@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from eyeground.data.augment import Augmentation, Preprocessing, draws, normalize, seed_from, square, training_transform
+from eyeground.data.augment import Augmentation, draws, seed_from, training_transform
 from eyeground.data.pixels import PixelSource
+from eyeground.data.preprocessing import Preprocessing, normalize, square
 from eyeground.data.sample import Sample
 
 

@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from eyeground.data.augment import Augmentation, Preprocessing, draws, mix
+from eyeground.data.augment import Augmentation, draws, mix
 from eyeground.data.loader import EvaluationImages, training_batches
 from eyeground.data.pixels import PixelSource
+from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
 from eyeground.model.engine import Engine
 from eyeground.train.checkpoint import Checkpoints

@@ -8,18 +8,11 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 from timm.data.auto_augment import rand_augment_transform
+from torchvision import transforms
 
-from eyeground.data.augment import (
-    Augmentation,
-    Preprocessing,
-    draws,
-    mix,
-    normalize,
-    seed_from,
-    square,
-    training_transform,
-)
+from eyeground.data.augment import Augmentation, draws, mix, seed_from, training_transform
 from eyeground.data.loader import EvaluationImages, order_of, training_batches
+from eyeground.data.preprocessing import Preprocessing, normalize, square
 from eyeground.data.sample import Sample
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
@@ -149,6 +142,16 @@ def test_an_epoch_is_a_permutation_and_epochs_differ() -> None:
 def test_too_few_samples_for_a_batch() -> None:
     with pytest.raises(ValueError, match="10 training images do not fill one batch of 11"):
         batches(batch_size=11)
+
+
+@pytest.mark.parametrize("size", [(300, 400), (401, 299), (224, 224), (97, 512), (1023, 683)])
+@pytest.mark.parametrize(("px", "fraction"), [(224, 0.875), (96, 1.0), (31, 0.9)])
+def test_a_square_is_torchvisions_to_the_pixel(size: tuple[int, int], px: int, fraction: float) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    preprocessing = Preprocessing(image_px=px, crop_fraction=fraction)
+    bicubic = transforms.InterpolationMode.BICUBIC
+    reference = transforms.Compose([transforms.Resize(int(px / fraction), bicubic), transforms.CenterCrop(px)])
+    np.testing.assert_array_equal(square(pixels, preprocessing), np.asarray(reference(Image.fromarray(pixels))))
 
 
 def test_evaluation_squares_are_made_once_and_only_while_there_is_room() -> None:

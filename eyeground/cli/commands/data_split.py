@@ -26,7 +26,7 @@ def command(
     from eyeground.cli.config import ConfigError, DataSource
     from eyeground.cli.console import answer, tell
     from eyeground.cli.dataset import open_dataset
-    from eyeground.data.augment import Preprocessing
+    from eyeground.data.preprocessing import Preprocessing
 
     if out.exists():
         raise ConfigError(f"{out}: already there, and other runs may rely on it; choose another --out or remove it")

@@ -10,6 +10,10 @@ def command(
     run: Annotated[Path, typer.Argument(help="Folder that 'eyeground finetune' made.")],
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     out: Annotated[Path, typer.Option(help="CSV table to write.")] = Path("predictions.csv"),
+    slices: Annotated[
+        str | None, typer.Option(help="B-scans of a volume: center, all, or every:N; none = as trained.")
+    ] = None,
+    volumes: Annotated[bool, typer.Option("--volumes", help="Each folder given is one volume of slices.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")] = "auto",
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="Number format.")] = "auto",
@@ -18,4 +22,7 @@ def command(
     """Say what a trained model sees in images; what it cannot grade stays unanswered."""
     from eyeground.cli.answers import answer_images
 
-    answer_images(run, paths, out=out, batch_size=batch_size, device=device, precision=precision, as_json=as_json)
+    answer_images(
+        run, paths, out=out, slices=slices, volumes=volumes, batch_size=batch_size, device=device,
+        precision=precision, as_json=as_json,
+    )  # fmt: skip
