@@ -16,9 +16,9 @@ from eyeground.data.preprocessing import normalize, square
 from eyeground.data.volumes import chosen, slice_step
 from eyeground.evaluate.pooling import pool
 from eyeground.evaluate.predictions import write_answers
-from eyeground.images.decode import look, read
 from eyeground.images.laterality import eye_from_name, reconcile
 from eyeground.images.quality import verdict
+from eyeground.images.read import look, read
 from eyeground.images.refusal import ImageRefused
 from eyeground.images.retinal_image import RetinalImage
 from eyeground.model.torch.engine import Device, Precision

@@ -12,8 +12,8 @@ from eyeground.cli.dataset import open_manifest
 from eyeground.data.preprocessing import Preprocessing, square
 from eyeground.data.sample import Sample
 from eyeground.data.verify import verify
-from eyeground.images.decode import read
 from eyeground.images.field import crop_photograph
+from eyeground.images.read import read
 from eyeground.images.retinal_image import RetinalImage
 
 _CELL_PX = 128

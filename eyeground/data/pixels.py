@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from eyeground.data.sample import Sample
-from eyeground.images.decode import read
 from eyeground.images.field import crop_photograph
+from eyeground.images.read import read
 from eyeground.images.retinal_image import RetinalImage
 
 

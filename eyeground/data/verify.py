@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from eyeground.data.problem import DataProblems, Problem
 from eyeground.data.sample import Sample
-from eyeground.images.decode import fetch
+from eyeground.images.read import fetch
 from eyeground.images.refusal import ImageRefused
 from eyeground.images.retinal_image import RetinalImage
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from eyeground.data.problem import DataProblems, Problem
 from eyeground.data.sample import Sample
-from eyeground.images.decode import look
+from eyeground.images.read import look
 from eyeground.images.refusal import ImageRefused
 
 # These formats hold one image; what says otherwise by a wrong name is taken by its center slice.

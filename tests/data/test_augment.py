@@ -69,7 +69,6 @@ def test_evaluation_is_short_side_256_then_center_224() -> None:
 
 
 def test_normalization_equals_torchvision() -> None:
-    from torchvision import transforms
 
     pre = Preprocessing(image_px=60)
     expected = transforms.Compose([transforms.ToTensor(), transforms.Normalize(pre.mean, pre.std)])(

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from eyeground.images.decode import decode, read
+from eyeground.images.decode import decode
+from eyeground.images.read import read
 from eyeground.images.refusal import ImageRefused
 
 COLORS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from eyeground.images.decode import read
 from eyeground.images.field import Field, crop, crop_photograph, find_field
+from eyeground.images.read import read
 from eyeground.images.retinal_image import RetinalImage
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from eyeground.images import decode as door
-from eyeground.images.decode import decode, fetch, look, read
+from eyeground.images.decode import contents, decode
+from eyeground.images.read import fetch, look, read
 from eyeground.images.refusal import REASONS, ImageRefused
 
 from . import hostile
 
 GIB = 2**30
+DOOR = decode.__globals__  # pytest's doctests may load the module twice: these are the names that decode itself reads
 SOUND = {
     "jpeg with 100 comments", "jpeg with a zip behind", "jpeg in html", "jpeg cmyk", "jpeg exif nonsense",
     "jpeg exif turned", "png 16 bit", "png see-through", "tiff of 3000 pages", "tiff loop", "bmp upside down",
@@ -79,7 +80,7 @@ def complaints(outcome: Outcome) -> list[str]:
 
 
 def _idle() -> list[int]:
-    return [child._process.pid for kind in (door._PHOTOS, door._SCANS) for child in kind._idle]
+    return [child._process.pid for kind in (DOOR["_PHOTOS"], DOOR["_SCANS"]) for child in kind._idle]
 
 
 def _peak(pid: int) -> int:
@@ -118,7 +119,7 @@ def test_every_refusal_speaks() -> None:
 
 def test_a_slow_file_is_given_up_and_the_next_one_read(monkeypatch: pytest.MonkeyPatch) -> None:
     decode(hostile.jpeg(), source="x")
-    monkeypatch.setattr(door, "SECONDS", 1e-4)
+    monkeypatch.setitem(DOOR, "SECONDS", 1e-4)
     with pytest.raises(ImageRefused) as caught:
         decode(hostile.jpeg(), source="x")
     assert caught.value.reason == "too_slow"
@@ -156,7 +157,7 @@ def test_a_forked_process_has_children_of_its_own() -> None:
     if not pid:  # the loader's workers are made so
         try:
             fine = decode(hostile.jpeg(), source="x").pixels.shape == (96, 128, 3) and not set(_idle()) & set(before)
-            for kind in (door._PHOTOS, door._SCANS):
+            for kind in (DOOR["_PHOTOS"], DOOR["_SCANS"]):
                 kind.close()
         except BaseException:  # noqa: BLE001  must not go on as a second pytest
             fine = False
@@ -211,7 +212,7 @@ def test_pages_of_one_size_are_a_volume_and_thumbnails_are_not() -> None:
 def test_a_header_is_read_without_decoding() -> None:
     # 400 megapixels of color: decoding them would take seconds and more than the memory allowed.
     data = hostile.raw_png(20_000, 20_000, body=hostile.zeros(1000))
-    assert door.contents(data, source="x").width == 20_000
+    assert contents(data, source="x").width == 20_000
 
 
 def test_personal_fields_are_named_and_never_told() -> None:
@@ -219,5 +220,5 @@ def test_personal_fields_are_named_and_never_told() -> None:
     exif[0x013B], exif[0x010E] = "Jane Roe", "born 1950"
     out = io.BytesIO()
     Image.fromarray(hostile.PHOTO).save(out, "JPEG", exif=exif, comment=b"Jane Roe")
-    personal = door.contents(out.getvalue(), source="x").personal
+    personal = contents(out.getvalue(), source="x").personal
     assert personal == ("EXIF ImageDescription", "EXIF Artist", "comment block")
