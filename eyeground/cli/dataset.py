@@ -10,6 +10,7 @@ from eyeground.cli.config import ConfigError, DataSource
 from eyeground.cli.console import counting
 from eyeground.data.manifest import Manifest, Source, read_manifest
 from eyeground.data.pixels import PixelStore
+from eyeground.data.prepared import Prepared, open_prepared
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
 from eyeground.data.split import check_split, hold_out_validation, read_split, split_by_patient, write_split
@@ -94,7 +95,7 @@ class Dataset:
 def open_manifest(
     sources: Sequence[DataSource], *, classes: Sequence[str] | None, ordered: bool | None, labels_required: bool = True
 ) -> Manifest:
-    """Read the tables or folders of all sources.
+    """Read the tables or folders of all sources; a prepared folder brings its own table.
 
     Args:
         sources: As configured.
@@ -111,8 +112,53 @@ def open_manifest(
     References:
         Our own.
     """
-    read = [Source(**{**source.model_dump(), "name": source.name or source.path.name}) for source in sources]
-    return read_manifest(read, classes=classes, ordered=ordered, labels_required=labels_required)
+    read, ready = [], prepared_folders(sources)
+    for source in sources:
+        if source.path in ready:
+            read.append(ready[source.path].source(source.name))
+        else:
+            read.append(Source(**{**source.model_dump(), "name": source.name or source.path.name}))
+    known = list(ready.values())
+    if len(sources) == len(known) == 1:  # the order of the classes is kept where only it is meant
+        classes, ordered = classes or known[0].classes, known[0].ordered if ordered is None else ordered
+    manifest = read_manifest(read, classes=classes, ordered=ordered, labels_required=labels_required)
+    origins = {folder.images: folder.origins() for folder in known}
+    whole = []
+    for sample in manifest.samples:
+        origin = origins.get(sample.folder, {}).get(sample.file)
+        sliced = origin is not None and origin[1] is not None
+        whole.append(replace(sample, whole=origin[0]) if origin is not None and sliced else sample)
+    return replace(manifest, samples=tuple(whole))
+
+
+def prepared_folders(sources: Sequence[DataSource]) -> dict[Path, Prepared]:
+    """Find the sources that ``eyeground data prepare`` made.
+
+    Args:
+        sources: As configured.
+
+    Returns:
+        Each such path with what it holds.
+
+    Raises:
+        ConfigError: If a table or a column is named for one; it has its own.
+        DataProblems: If one is not finished or damaged.
+
+    References:
+        Our own.
+    """
+    found = {}
+    for source in sources:
+        ready = open_prepared(source.path)
+        if ready is None:
+            continue
+        named = [key for key, value in source.model_dump(exclude={"path", "name"}).items() if value]
+        if named:
+            raise ConfigError(
+                f"{source.path} is a prepared folder with a table of its own; leave out {', '.join(named)}"
+            )
+        found[source.path] = ready
+    return found
 
 
 def split_samples(samples: Sequence[Sample], *, split: str, split_seed: int, val_fraction: float) -> tuple[Sample, ...]:
@@ -187,6 +233,10 @@ def open_dataset(
     References:
         Our own.
     """
+    ready = prepared_folders(sources).values()
+    other = [folder.mismatch(crop_field=preprocessing.crop_field, store_px=preprocessing.store_px) for folder in ready]
+    if any(other):
+        raise ConfigError("; ".join(filter(None, other)))
     manifest = open_manifest(sources, classes=classes, ordered=ordered)
     if split in SPLITS:
         samples = tuple(replace(sample, split=split) for sample in manifest.samples)
@@ -195,7 +245,11 @@ def open_dataset(
     if slice_step(slices):
         with counting("reading headers", len(samples)) as done:
             samples = expand(samples, slices=slices, progress=done)
-    pixels = PixelStore(crop_field=preprocessing.crop_field, store_px=preprocessing.store_px)
+    pixels = PixelStore(
+        crop_field=preprocessing.crop_field,
+        store_px=preprocessing.store_px,
+        prepared=[folder.images for folder in ready],
+    )
     with counting("reading images", len(samples)) as done:
         sha256 = verify(samples, progress=done, keep=pixels.keep if keep_pixels else None)
     notes = list(manifest.notes)

@@ -1,7 +1,8 @@
 """Pixels of a sample, ready for the transforms: decoded once, kept as long as there is room."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ class PixelStore:
         crop_field: Crop photographs to their field of view.
         store_px: Shrink the short side to at most this, 0 = keep. Unit: px.
         limit_bytes: Greatest size of what is kept; None = a quarter of the machine's free memory.
+        prepared: Folders whose images are cropped and shrunk already; they are taken as they are.
 
     Example:
         >>> store = PixelStore(crop_field=False, store_px=8, limit_bytes=10**6)
@@ -32,7 +34,10 @@ class PixelStore:
         Our own.
     """
 
-    def __init__(self, *, crop_field: bool, store_px: int, limit_bytes: int | None = None) -> None:
+    def __init__(
+        self, *, crop_field: bool, store_px: int, limit_bytes: int | None = None, prepared: Collection[Path] = ()
+    ) -> None:
+        self._prepared = frozenset(prepared)
         self._crop_field = crop_field
         self._store_px = store_px
         self._limit_bytes = _quarter_of_free_memory() if limit_bytes is None else limit_bytes
@@ -64,7 +69,7 @@ class PixelStore:
             sample: Which one.
             image: Its pixels as decoded.
         """
-        pixels = self.ready(image)
+        pixels = self._of(sample, image)
         if self._bytes + pixels.nbytes <= self._limit_bytes and sample.id not in self._kept:
             self._kept[sample.id] = pixels
             self._bytes += pixels.nbytes
@@ -82,7 +87,13 @@ class PixelStore:
             ImageRefused: If the file cannot be read as an image.
         """
         kept = self._kept.get(sample.id)
-        return kept if kept is not None else self.ready(read(sample.path, source=sample.file, slice=sample.slice))
+        if kept is not None:
+            return kept
+        return self._of(sample, read(sample.path, source=sample.file, slice=sample.slice))
+
+    def _of(self, sample: Sample, image: RetinalImage) -> NDArray[np.uint8]:
+        """Crop and shrink, unless that was done before."""
+        return image.pixels if sample.folder in self._prepared else self.ready(image)
 
 
 def _quarter_of_free_memory() -> int:

@@ -21,6 +21,7 @@ class Sample:
         split: ``"train"``, ``"val"``, ``"test"``, or ``""`` before splitting.
         source: Name of the data source it came from, for counts per source.
         slice: Which B-scan of the volume in ``file``, from 0; None = the whole file, or a volume's center.
+        whole: Name of the volume whose B-scans are files of their own; ``""`` otherwise.
 
     Example:
         >>> Sample("a/1.png", Path("data"), 0, "p1").id
@@ -40,16 +41,18 @@ class Sample:
     split: str = ""
     source: str = ""
     slice: int | None = None
+    whole: str = ""
 
     @property
     def id(self) -> str:
         """Name that every random draw hangs on: source, file and slice, never the machine's path."""
-        return self.volume if self.slice is None else f"{self.volume}#{self.slice}"
+        name = f"{self.source}:{self.file}"
+        return name if self.slice is None else f"{name}#{self.slice}"
 
     @property
     def volume(self) -> str:
-        """Name of the file or volume: that of all its slices, which the split file hangs on."""
-        return f"{self.source}:{self.file}"
+        """Name of the file or volume that its prediction is for."""
+        return f"{self.source}:{self.whole or self.file}"
 
     @property
     def path(self) -> Path:

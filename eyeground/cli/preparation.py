@@ -1,0 +1,107 @@
+"""A data set to a prepared folder: the words around ``data.prepare``."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import typer
+
+from eyeground.cli.config import ConfigError, DataSource
+from eyeground.cli.console import answer, counting, tell
+from eyeground.cli.dataset import open_manifest
+from eyeground.data.prepare import prepare
+from eyeground.data.problem import DataProblems
+from eyeground.data.sample import Sample
+from eyeground.data.volumes import expand, slice_step
+
+_SHOWN = 20
+
+
+def prepare_data(
+    source: DataSource,
+    out: Path,
+    *,
+    crop_field: bool,
+    store_px: int,
+    slices: str,
+    workers: int,
+    labels_required: bool,
+    as_json: bool,
+) -> None:
+    """Prepare a data set and say what was left out.
+
+    Args:
+        source: The data.
+        out: Folder to make or to go on with.
+        crop_field: Crop photographs to their field of view.
+        store_px: Shrink the short side to at most this, 0 = keep. Unit: px.
+        slices: Which B-scans of a volume: ``center``, ``all`` or ``every:N``.
+        workers: Threads; 0 takes one per core.
+        labels_required: Refuse images without a label.
+        as_json: End with one JSON line.
+
+    Raises:
+        DataProblems: If the table or the folders have faults; all are listed.
+        ConfigError: If the folder cannot be used.
+        Exit: With code 1 if an image was left out; the others are ready.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, "photos", "normal").mkdir(parents=True)
+        ...     Image.new("RGB", (64, 48)).save(Path(folder, "photos", "normal", "1.bmp"))
+        ...     prepare_data(DataSource(path=Path(folder, "photos")), Path(folder, "ready"), crop_field=True, store_px=32,
+        ...                  slices="center", workers=1, labels_required=True, as_json=False)
+        prepared: ...
+
+    References:
+        Our own.
+    """
+    manifest = open_manifest((source,), classes=None, ordered=None, labels_required=labels_required)
+    manifest = replace(manifest, samples=_with_slices(manifest.samples, slices))
+    with counting("preparing", len(manifest.samples)) as progress:
+        try:
+            done = prepare(manifest, out, crop_field=crop_field, store_px=store_px, workers=workers, progress=progress)
+        except DataProblems:
+            raise
+        except ValueError as error:
+            raise ConfigError(f"--out {error}") from error
+    if done.kept:
+        tell(f"{done.kept} of them were ready from an earlier pass")
+    if done.removed:
+        tell(f"{done.removed} images of an earlier pass are no longer in the data; they were deleted")
+    if done.left_out:
+        tell(f"{len(done.left_out)} images were left out; all are in {out / 'left_out.csv'}:")
+        tell(*(f"  {problem}" for problem in done.left_out[:_SHOWN]))
+    tell(*(f"note: {note}" for note in manifest.notes))
+    answer(
+        {
+            "out": str(out),
+            "images": done.images,
+            "kept": done.kept,
+            "removed": done.removed,
+            "left_out": len(done.left_out),
+            "classes": list(manifest.classes),
+        },
+        as_json=as_json,
+        last_line=f"prepared: {out}",
+    )
+    if done.left_out:
+        raise typer.Exit(1)
+
+
+def _with_slices(samples: Sequence[Sample], slices: str) -> tuple[Sample, ...]:
+    """Put the chosen B-scans in a volume's place; a file whose header cannot be read stays, to be left out by name."""
+    try:
+        if not slice_step(slices):
+            return tuple(samples)
+    except ValueError as error:
+        raise ConfigError(f"--{error}") from error
+    with counting("reading headers", len(samples)) as progress:
+        try:
+            return expand(samples, slices=slices, progress=progress)
+        except DataProblems as error:
+            unread = {problem.file for problem in error.problems}
+    sound = expand([sample for sample in samples if sample.file not in unread], slices=slices)
+    return (*sound, *(sample for sample in samples if sample.file in unread))
