@@ -10,6 +10,7 @@ from eyeground.cli.config import ConfigError, DataSource
 from eyeground.cli.console import answer, counting, tell
 from eyeground.cli.dataset import open_manifest
 from eyeground.data.prepare import prepare
+from eyeground.data.prepared import open_prepared
 from eyeground.data.problem import DataProblems
 from eyeground.data.sample import Sample
 from eyeground.data.volumes import expand, slice_step
@@ -51,13 +52,15 @@ def prepare_data(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Path(folder, "photos", "normal").mkdir(parents=True)
         ...     Image.new("RGB", (64, 48)).save(Path(folder, "photos", "normal", "1.bmp"))
-        ...     prepare_data(DataSource(path=Path(folder, "photos")), Path(folder, "ready"), crop_field=True, store_px=32,
-        ...                  slices="center", workers=1, labels_required=True, as_json=False)
+        ...     prepare_data(DataSource(path=Path(folder, "photos")), Path(folder, "ready"), crop_field=True,
+        ...                  store_px=32, slices="center", workers=1, labels_required=True, as_json=False)
         prepared: ...
 
     References:
         Our own.
     """
+    if open_prepared(source.path) is not None:
+        raise ConfigError(f"{source.path}: is a prepared folder already; give it to a config as data={source.path}")
     manifest = open_manifest((source,), classes=None, ordered=None, labels_required=labels_required)
     manifest = replace(manifest, samples=_with_slices(manifest.samples, slices))
     with counting("preparing", len(manifest.samples)) as progress:

@@ -29,7 +29,9 @@ def draw_anterior(seed: int, *, width_px: int = 480, height_px: int = 360) -> Pi
     inside = ImageDraw.Draw(eye)
     for _ in range(25):  # vessels of the conjunctiva
         a = rng.uniform(0, 2 * np.pi)
-        near, far = (np.array([half_x * r * np.cos(a + e), half_y * r * np.sin(a + e)]) for r, e in ((0.95, 0.0), (0.6, 0.1)))
+        near, far = (
+            np.array([half_x * r * np.cos(a + e), half_y * r * np.sin(a + e)]) for r, e in ((0.95, 0.0), (0.6, 0.1))
+        )
         inside.line([(x + near[0], y + near[1]), (x + far[0], y + far[1])], fill=(200, 120, 110), width=2)
     iris = half_y * rng.uniform(0.7, 0.95)
     color = np.array(rng.choice([[95, 62, 35], [60, 100, 130], [80, 110, 70], [55, 38, 25]]))
@@ -39,7 +41,11 @@ def draw_anterior(seed: int, *, width_px: int = 480, height_px: int = 360) -> Pi
     pupil = iris * rng.uniform(0.28, 0.6)
     for a in rng.uniform(0, 2 * np.pi, 120):
         shade = tuple(int(v) for v in np.clip(color * rng.uniform(0.7, 1.4), 0, 255))
-        inside.line([(x + pupil * np.cos(a), y + pupil * np.sin(a)), (x + inner * np.cos(a), y + inner * np.sin(a))], fill=shade, width=2)
+        inside.line(
+            [(x + pupil * np.cos(a), y + pupil * np.sin(a)), (x + inner * np.cos(a), y + inner * np.sin(a))],
+            fill=shade,
+            width=2,
+        )
     inside.ellipse([x - pupil, y - pupil, x + pupil, y + pupil], fill=(12, 10, 10))
     spot = iris * 0.13
     at_x, at_y = x + iris * rng.uniform(-0.5, 0.5), y - iris * rng.uniform(0.2, 0.5)

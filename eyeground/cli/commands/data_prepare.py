@@ -19,7 +19,8 @@ def command(
     split_column: Annotated[str | None, typer.Option(help="Column that says train, val or test.")] = None,
     store_px: Annotated[int, typer.Option(min=0, help="Shrink the short side to at most this; 0 = keep.")] = 512,
     crop_field: Annotated[
-        bool, typer.Option("--crop-field/--no-crop-field", help="Crop photographs to their field of view.")
+        bool,
+        typer.Option("--crop-field/--no-crop-field", help="Crop photographs to their field; --no-crop-field: not."),
     ] = True,
     slices: Annotated[str, typer.Option(help="B-scans of a volume: center, all, or every:N.")] = "center",
     volumes: Annotated[
