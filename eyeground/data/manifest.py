@@ -233,9 +233,12 @@ def _there(samples: Sequence[Sample]) -> tuple[Sample, ...]:
     listings = {folder: Listing(folder) for folder in {sample.folder for sample in samples}}
     kept: dict[tuple[Path, str], Sample] = {}
     for sample in samples:
+        key = (sample.folder, sample.file)
+        if not sample.file or key in kept:
+            continue
         try:
-            if sample.file and listings[sample.folder].find(sample.file) == sample.file:
-                kept.setdefault((sample.folder, sample.file), sample)
+            if listings[sample.folder].find(sample.file) == sample.file:
+                kept[key] = sample
         except LookupError:
             continue
     return tuple(kept.values())

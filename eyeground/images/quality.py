@@ -134,10 +134,11 @@ def assess(image: RetinalImage, *, expected: Modality = "") -> Quality:
     light: list[Reason] = [reason for reason in cannot if reason in ("too dark", "too bright")]
     if expected and found and found != expected:
         return Quality("cannot grade", ("wrong modality",), measures, found)
-    if (found == "" and expected != "anterior") or (found == "anterior" and expected == ""):
-        # Where nothing can be seen for want of light, or excess of it, or because it is cut away, that is the reason.
-        cut: list[Reason] = ["field cut off"] if expected and "field cut off" in cannot else []
-        return Quality("cannot grade", (*light, *cut) or ("no retina",), measures, found)
+    # A scan whose retina is half out of the frame is hard to know for one, but who expected it will.
+    cut = expected == "oct" and "field cut off" in (*cannot, *fair) and measures["joined"] > 0.9
+    if (found == "" and expected != "anterior" and not cut) or (found == "anterior" and expected == ""):
+        # Where nothing can be seen for want of light, or excess of it, the light is the reason.
+        return Quality("cannot grade", tuple(light) or ("no retina",), measures, found)
     if kind == "anterior":
         cannot, fair = light, [reason for reason in fair if reason in ("too dark", "too bright")]
     if min(image.pixels.shape[:2]) < _SMALL_PX:

@@ -1,6 +1,6 @@
 """How often the disc alone tells the eye, on real photographs and on phantoms.
 
-    EYEGROUND_REALDATA=/work/shared/realdata python -m tests.images.measure_laterality [--most 100]
+    EYEGROUND_REALDATA=../shared/realdata python -m tests.images.measure_laterality [--most 100]
 
 Nothing is tuned on fundus-dr5, nor on the half of fundus-odir3 called "held out" (see `fit_disc.py`). Thresholds were
 chosen while looking at the other half and at fundus-unlabelled. Of the EyePACS photographs (fundus-dr5 and
