@@ -252,6 +252,9 @@ def open_dataset(
     )
     with counting("reading images", len(samples)) as done:
         sha256 = verify(samples, progress=done, keep=pixels.keep if keep_pixels else None)
+    # What an image was made from tells whether a model has seen it, prepared or not.
+    origins = {folder.images: folder.origins() for folder in ready}
+    sha256 |= {s.id: origins[s.folder][s.file][2] for s in samples if s.folder in origins}
     notes = list(manifest.notes)
     present = {name: {s.label for s in samples if s.split == name} for name in {s.split for s in samples}}
     for name in (name for name in ("val", "test") if name in present):

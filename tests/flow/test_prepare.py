@@ -66,3 +66,29 @@ def test_a_kill_in_the_middle_costs_nothing(tmp_path: Path, eyeground: Call) -> 
     for row in read_table(tmp_path / "whole" / "manifest.csv"):
         image = Path("images", row["file"])
         assert (tmp_path / "cut" / image).read_bytes() == (tmp_path / "whole" / image).read_bytes()
+
+
+def test_a_prepared_folder_trains_and_is_known_as_the_images_it_was_made_from(
+    trained: Path, phantoms: Path, config: Path, tmp_path: Path, eyeground: Call
+) -> None:
+    out = tmp_path / "ready"
+    table = ("--table", phantoms / "labels.csv")
+    answer = eyeground("data", "prepare", phantoms / "images", *table, "--store-px", "48", "--out", out)
+    assert answer.code == 0, answer.err
+    seen = eyeground("evaluate", trained, out)
+    assert seen.code == 2
+    assert "were used in training" in seen.err
+    told = eyeground("finetune", config, f"data={out}", f"out={tmp_path / 'run'}", "epochs=1")
+    assert told.code == 0, told.err
+    other = eyeground("finetune", config, f"data={out}", f"out={tmp_path / 'other'}", "store_px=40")
+    assert other.code == 2
+    assert "store_px is 48 there and 40 in this run" in other.err
+    # The same model gives the same scores for the images and for what was prepared from them.
+    for name, data in (("raw", [phantoms / "images", *table]), ("prepared", [out])):
+        judged = eyeground("evaluate", trained, *data, "--allow-seen", "--name", name)
+        assert judged.code == 0, judged.err
+    scores = [
+        [row["score_dr3"] for row in read_table(trained / "evaluations" / name / "predictions.csv")]
+        for name in ("raw", "prepared")
+    ]
+    assert scores[0] == scores[1]
