@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.claim import Claim, seconds
-from eyeground.data.burned_in import Region, find_text
 from eyeground.data.phantom import draw_fundus
+from eyeground.data.privacy.burned_in import Region, find_text
 from eyeground.images.decode import decode
 from eyeground.images.read import read
 

@@ -20,10 +20,10 @@ from eyeground.cli.config_file import load_config
 from eyeground.cli.console import answer, console, counting, tell
 from eyeground.cli.dataset import split_samples
 from eyeground.data.doctor import Checkup, check
-from eyeground.data.finding import Finding, counted
+from eyeground.data.exam.finding import Finding, counted
+from eyeground.data.exam.remedy import cure, write_remedy
 from eyeground.data.manifest import Source
 from eyeground.data.problem import DataProblems
-from eyeground.data.remedy import cure, write_remedy
 from eyeground.data.sample import Sample
 from eyeground.images.read import read
 from eyeground.images.refusal import ImageRefused
@@ -228,7 +228,7 @@ def page(checkup: Checkup, *, title: str) -> str:
         HTML text, self-contained: no script, nothing fetched.
 
     Example:
-        >>> from eyeground.data.case import Case
+        >>> from eyeground.data.exam.case import Case
         >>> "<script" in page(Checkup(Case((), (), ("<b>",), True), ()), title="a")
         False
 

@@ -11,11 +11,11 @@ import typer
 
 from eyeground.cli.config import ConfigError
 from eyeground.cli.console import answer, counting, tell
-from eyeground.data.carry_over import Carried, carried_from_names, read_carried, write_carried
-from eyeground.data.deidentify import IMAGES, LOG, Outcome, deidentify
 from eyeground.data.layout import Entry
+from eyeground.data.privacy.carry_over import Carried, carried_from_names, read_carried, write_carried
+from eyeground.data.privacy.deidentify import IMAGES, LOG, Outcome, deidentify
+from eyeground.data.privacy.pseudonym import KeyRefused, make_key, read_key
 from eyeground.data.problem import DataProblems
-from eyeground.data.pseudonym import KeyRefused, make_key, read_key
 
 _SHOWN = 20
 

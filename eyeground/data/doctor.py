@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from eyeground.data.case import Case
-from eyeground.data.examination import examine_all
-from eyeground.data.finding import SEVERITIES, Finding, counted
+from eyeground.data.exam.case import Case
+from eyeground.data.exam.examination import examine_all
+from eyeground.data.exam.finding import SEVERITIES, Finding, counted
+from eyeground.data.exam.sameness import find_twins
 from eyeground.data.listing import Listing, is_image
 from eyeground.data.manifest import Manifest, Source, survey
 from eyeground.data.problem import DataProblems, Problem
-from eyeground.data.sameness import find_twins
 from eyeground.data.sample import Sample
 from eyeground.data.table import open_table
 from eyeground.pick import names, pick

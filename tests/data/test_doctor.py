@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eyeground.data import examination
-from eyeground.data.case import Case, Twins
 from eyeground.data.doctor import Checkup, check
-from eyeground.data.examination import Facts, examine, examine_all
+from eyeground.data.exam import examination
+from eyeground.data.exam.case import Case, Twins
+from eyeground.data.exam.examination import Facts, examine, examine_all
+from eyeground.data.exam.finding import Finding
+from eyeground.data.exam.ledger import Ledger, ledger_path
+from eyeground.data.exam.remedy import cure, write_remedy
+from eyeground.data.exam.shortcut import predict
 from eyeground.data.faults import appearance, classes, laterality, leak, personal, table, unreadable
-from eyeground.data.finding import Finding
-from eyeground.data.ledger import Ledger, ledger_path
 from eyeground.data.manifest import Source, survey
 from eyeground.data.phantom import draw_fundus
 from eyeground.data.problem import DataProblems, Problem
-from eyeground.data.remedy import cure, write_remedy
 from eyeground.data.sample import Sample
-from eyeground.data.shortcut import predict
 from eyeground.pick import names, pick
 
 FINE = Facts(format="JPEG", size_bytes=9000, sha256="0", width=400, height=400, modality="fundus", quality="good")

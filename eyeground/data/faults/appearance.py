@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eyeground.data.case import Case, listed
-from eyeground.data.finding import Finding, counted
-from eyeground.data.shortcut import Predicted, predict
+from eyeground.data.exam.case import Case, listed
+from eyeground.data.exam.finding import Finding, counted
+from eyeground.data.exam.shortcut import Predicted, predict
 
 # On three real sets as they are, the dimensions predict no class beyond 0.64 (lower end 0.59). The size of the file is
 # another matter, for it hangs on what is seen: hazy photographs make small ones (0.85 for the cataracts of ODIR).

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from eyeground.data.case import Case, listed
-from eyeground.data.finding import Finding, Severity, counted
+from eyeground.data.exam.case import Case, listed
+from eyeground.data.exam.finding import Finding, Severity, counted
 
 _FEW_IMAGES: Final = 10
 _FEW_PATIENTS: Final = 5

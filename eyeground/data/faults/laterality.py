@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from eyeground.data.case import Case
-from eyeground.data.finding import Finding, counted
+from eyeground.data.exam.case import Case
+from eyeground.data.exam.finding import Finding, counted
 from eyeground.images.laterality import eye_from_name
 
 # The disc alone errs: what it says must be nearly certain before a person is asked to look.

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from eyeground.data.case import Case, Twins, listed
-from eyeground.data.finding import Finding, counted
+from eyeground.data.exam.case import Case, Twins, listed
+from eyeground.data.exam.finding import Finding, counted
 
 
 def find(case: Case) -> Iterator[Finding]:

@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from eyeground.data.case import Case
-from eyeground.data.finding import Finding, counted
+from eyeground.data.exam.case import Case
+from eyeground.data.exam.finding import Finding, counted
 
 _KINDS: Final = {
     "a number like that of an identity card": re.compile(

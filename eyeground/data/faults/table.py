@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from eyeground.data.case import Case, listed
-from eyeground.data.finding import Finding, Severity, counted
+from eyeground.data.exam.case import Case, listed
+from eyeground.data.exam.finding import Finding, Severity, counted
 from eyeground.data.problem import Problem
 
 # The beginning or a part of a problem's sentence -> what sort of thing it is. Others are "table" faults.

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Final
 
-from eyeground.data.case import Case
-from eyeground.data.finding import Finding, counted
+from eyeground.data.exam.case import Case
+from eyeground.data.exam.finding import Finding, counted
 
 _ENDINGS: Final = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),

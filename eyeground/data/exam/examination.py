@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eyeground.data.fingerprints import CELLS, CUTS, Fingerprint, fingerprint, is_gray
-from eyeground.data.ledger import Ledger, ledger_path
+from eyeground.data.exam.fingerprints import CELLS, CUTS, Fingerprint, fingerprint, is_gray
+from eyeground.data.exam.ledger import Ledger, ledger_path
 from eyeground.data.sample import Sample
 from eyeground.images.decode import contents
 from eyeground.images.laterality import eye_from_name, side_from_disc

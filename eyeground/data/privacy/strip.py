@@ -6,7 +6,7 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass
 
-from eyeground.data.color_profile import plain_profile
+from eyeground.data.privacy.color_profile import plain_profile
 from eyeground.images.refusal import ImageRefused
 
 # Start of frame, tables, restart interval, number of lines: what a JPEG cannot be decoded without.

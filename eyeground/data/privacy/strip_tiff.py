@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass, field
 
-from eyeground.data.strip import Stripped, strip_jpeg, without_rest
+from eyeground.data.privacy.strip import Stripped, strip_jpeg, without_rest
 from eyeground.images.refusal import ImageRefused
 
 # Sizes, depth, compression, photometric interpretation, fill order, orientation, samples, resolution, planes, tables,

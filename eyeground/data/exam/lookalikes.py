@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eyeground.data.fingerprints import CELLS
+from eyeground.data.exam.fingerprints import CELLS
 
 _BITS: Final = CELLS * CELLS
 _WORDS: Final = _BITS // 64

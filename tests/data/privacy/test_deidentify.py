@@ -13,14 +13,14 @@ from PIL import Image, ImageDraw
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, OphthalmicTomographyImageStorage, RLELossless
 
-from eyeground.data.burned_in import Region
-from eyeground.data.carry_over import carried_from_names, read_carried, write_carried
-from eyeground.data.deidentify import Outcome, deidentify, pseudonym_path
-from eyeground.data.dicom_profile import clean_dicom
+from eyeground.data.privacy.burned_in import Region
+from eyeground.data.privacy.carry_over import carried_from_names, read_carried, write_carried
+from eyeground.data.privacy.deidentify import Outcome, deidentify, pseudonym_path
+from eyeground.data.privacy.dicom_profile import clean_dicom
+from eyeground.data.privacy.pseudonym import KeyRefused, Pseudonyms, make_key, read_key
+from eyeground.data.privacy.strip import strip_jpeg, strip_png
+from eyeground.data.privacy.strip_tiff import strip_tiff
 from eyeground.data.problem import DataProblems
-from eyeground.data.pseudonym import KeyRefused, Pseudonyms, make_key, read_key
-from eyeground.data.strip import strip_jpeg, strip_png
-from eyeground.data.strip_tiff import strip_tiff
 from eyeground.images.decode import decode
 from eyeground.images.read import read
 from eyeground.images.refusal import ImageRefused

@@ -10,8 +10,8 @@ from eyeground.atomic_file import atomic_file
 from eyeground.data.labels import read_labels
 from eyeground.data.layout import Entry
 from eyeground.data.listing import Listing
+from eyeground.data.privacy.pseudonym import Pseudonyms
 from eyeground.data.problem import DataProblems, Problem
-from eyeground.data.pseudonym import Pseudonyms
 from eyeground.data.table import open_table
 from eyeground.images.laterality import eye_from_name
 

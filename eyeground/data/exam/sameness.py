@@ -9,12 +9,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eyeground.data.case import Twins
-from eyeground.data.examination import Facts, Prints
-from eyeground.data.fingerprints import CUTS, without_rim
-from eyeground.data.lookalikes import TURN_WORDS, TURNS, Candidate, candidates
+from eyeground.data.exam.case import Twins
+from eyeground.data.exam.examination import Facts, Prints
+from eyeground.data.exam.fingerprints import CUTS, without_rim
+from eyeground.data.exam.lookalikes import TURN_WORDS, TURNS, Candidate, candidates
+from eyeground.data.exam.twins import Match, Square, match, rough_match, square_of
 from eyeground.data.sample import Sample
-from eyeground.data.twins import Match, Square, match, rough_match, square_of
 from eyeground.images.read import read
 from eyeground.images.refusal import ImageRefused
 

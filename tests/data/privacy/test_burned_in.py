@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from eyeground.data.burned_in import Region, find_text
 from eyeground.data.phantom import draw_fundus, draw_oct
+from eyeground.data.privacy.burned_in import Region, find_text
 
 WORDS = ("SMITH JOHN", "1956-03-12", "ID 00123", "Doe, Jane 1961")
 

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from eyeground.atomic_file import atomic_file
-from eyeground.data.burned_in import find_text
-from eyeground.data.dicom_profile import clean_dicom, patient_of, says_burned_in
 from eyeground.data.layout import SPLIT_WORDS
 from eyeground.data.listing import Listing
-from eyeground.data.pseudonym import Pseudonyms
+from eyeground.data.privacy.burned_in import find_text
+from eyeground.data.privacy.dicom_profile import clean_dicom, patient_of, says_burned_in
+from eyeground.data.privacy.pseudonym import Pseudonyms
+from eyeground.data.privacy.strip import Stripped, strip_jpeg, strip_png
+from eyeground.data.privacy.strip_tiff import strip_tiff
 from eyeground.data.resumption import claimed, in_turn, place, read_journal, write_journal
-from eyeground.data.strip import Stripped, strip_jpeg, strip_png
-from eyeground.data.strip_tiff import strip_tiff
 from eyeground.images.decode import decode, read_bytes
 from eyeground.images.laterality import eye_from_name
 from eyeground.images.refusal import ImageRefused

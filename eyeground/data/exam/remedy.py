@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from eyeground.atomic_file import atomic_file
-from eyeground.data.case import Case
+from eyeground.data.exam.case import Case
 from eyeground.data.sample import Sample
 
 COLUMNS: Final = ("file", "label", "patient", "eye", "site", "camera", "split")

@@ -9,13 +9,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-from eyeground.data.examination import examine_all
-from eyeground.data.fingerprints import CELLS, fingerprint, is_gray, upright_gray
-from eyeground.data.lookalikes import TURNS, candidates
+from eyeground.data.exam.examination import examine_all
+from eyeground.data.exam.fingerprints import CELLS, fingerprint, is_gray, upright_gray
+from eyeground.data.exam.lookalikes import TURNS, candidates
+from eyeground.data.exam.sameness import find_twins
+from eyeground.data.exam.twins import Pose, match, rough_match, square_of
 from eyeground.data.phantom import draw_fundus, draw_oct
-from eyeground.data.sameness import find_twins
 from eyeground.data.sample import Sample
-from eyeground.data.twins import Pose, match, rough_match, square_of
 
 Change = Callable[[Image.Image], Image.Image]
 

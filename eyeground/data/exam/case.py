@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eyeground.data.examination import Facts
+from eyeground.data.exam.examination import Facts
 from eyeground.data.problem import Problem
 from eyeground.data.sample import Sample
 

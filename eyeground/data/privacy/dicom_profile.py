@@ -19,8 +19,8 @@ from pydicom.pixels.utils import get_expected_length
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
-from eyeground.data.pseudonym import Pseudonyms
-from eyeground.data.strip import Stripped, strip_jpeg
+from eyeground.data.privacy.pseudonym import Pseudonyms
+from eyeground.data.privacy.strip import Stripped, strip_jpeg
 from eyeground.images.refusal import ImageRefused
 
 _STANDARD = "1.2.840.10008."

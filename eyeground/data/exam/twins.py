@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from eyeground.data.fingerprints import upright_gray
+from eyeground.data.exam.fingerprints import upright_gray
 
 SIDE_PX: Final = 128
 _MOST_SHIFT: Final = 0.08  # of the side

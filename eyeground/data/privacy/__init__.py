@@ -1,0 +1,1 @@
+"""Copies of images without what tells whose they are."""
