@@ -52,10 +52,11 @@ def through_the_door(data: bytes) -> Outcome:
 def without_a_door(data: bytes) -> Outcome:
     """Decode as a careless program would: Pillow, no caps, no limits but 4 GiB, so that this machine lives."""
     code = (
-        "import io,sys,resource,json;from PIL import Image;Image.MAX_IMAGE_PIXELS=None\n"
+        "import io,sys,json;from PIL import Image;Image.MAX_IMAGE_PIXELS=None\n"
         "try:\n Image.open(io.BytesIO(sys.stdin.buffer.read())).load(); verdict='image'\n"
         "except Exception as e: verdict='refused'\n"
-        "print(json.dumps([verdict, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024]))"
+        "peak=[line for line in open('/proc/self/status') if line.startswith('VmPeak')][0]\n"
+        "print(json.dumps([verdict, int(peak.split()[1])*1024]))"
     )
     began = time.monotonic()
     limits = (4 * GIB, 4 * GIB)
