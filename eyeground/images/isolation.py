@@ -127,6 +127,9 @@ class _Child:
         # OpenBLAS reserves memory for every thread it might start.
         environment = {
             "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
+            # Freed memory is kept for the next image: fresh pages cost more than decoding.
+            "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+            "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
             "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "LC_ALL": "C.UTF-8",
             "PYTHONDONTWRITEBYTECODE": "1" if sys.dont_write_bytecode else "",
         }  # fmt: skip

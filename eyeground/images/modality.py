@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +68,7 @@ def modality_and_field(pixels: NDArray[np.uint8]) -> tuple[Modality, Field | Non
     levels = small.reshape(-1, 3).astype(np.int16)
     if np.ptp(np.percentile(levels, (1, 99), axis=0), axis=0).max() < 4:
         return "", None
-    gray = float(np.mean(np.ptp(levels, axis=1) > 12)) < 0.02
+    gray = float(np.mean(_most(levels) - _least(levels) > 12)) < 0.02
     if not gray and _has_pupil(small):
         return "anterior", None
     field = find_photograph_field(pixels)
@@ -138,7 +138,7 @@ def _is_retina(pixels: NDArray[np.uint8], field: Field, *, gray: bool) -> bool:
 def _is_dark_around(pixels: NDArray[np.uint8], field: Field) -> bool:
     """Tell whether what lies outside the field is black, or white as some exports make it."""
     step = max(1, max(pixels.shape[:2]) // 200)
-    light, least = pixels[::step, ::step].max(axis=2), pixels[::step, ::step].min(axis=2)
+    light, least = _most(pixels[::step, ::step]), _least(pixels[::step, ::step])
     y, x = np.mgrid[: light.shape[0], : light.shape[1]] * step
     away = np.hypot((x - field.center_x_px), (y - field.center_y_px)) / field.radius_px
     # A squeezed photograph's circle is wider than its field one way; there, the box says what is outside.
@@ -159,10 +159,10 @@ def _is_tight_fundus(small: NDArray[np.uint8]) -> bool:
 def _has_pupil(small: NDArray[np.uint8]) -> bool:
     """Look for a round dark patch with a sharp rim, a lighter ring around it, and white on both sides beyond."""
     levels = small.astype(np.float32)
-    gray = levels.mean(axis=2)
+    gray = (levels[:, :, 0] + levels[:, :, 1] + levels[:, :, 2]) / 3
     height, width = gray.shape
     y, x = np.mgrid[:height, :width]
-    colorless = np.ptp(levels, axis=2) < 0.3 * levels.max(axis=2)
+    colorless = _most(levels) - _least(levels) < 0.3 * _most(levels)
     for threshold in (35, 50, 70):
         parts, _ = ndimage.label(ndimage.binary_opening(gray < threshold))
         for number, box in enumerate(ndimage.find_objects(parts)[:40], start=1):
@@ -196,12 +196,12 @@ def _looks(pixels: NDArray[np.uint8], field: Field | None) -> Mapping[str, float
         circle = np.hypot(across, down) < 0.9 * field.radius_px
         inside = circle if circle.sum() > 64 else inside
     levels = small[inside]
-    light = levels.max(axis=1) + 4
+    light = _most(levels) + 4
     green = small[:, :, 1]
     smooth = ndimage.gaussian_filter(green, 1.0)
     steps = np.hypot(np.diff(smooth, axis=0)[:, :-1], np.diff(smooth, axis=1)[:-1])
     rough = (steps / (ndimage.uniform_filter(smooth, 15)[:-1, :-1] + 8))[inside[:-1, :-1]]
-    spread = ndimage.uniform_filter(small, (5, 5, 1))[inside]
+    spread = ndimage.uniform_filter(small, (5, 5, 1))[::2, ::2][inside[::2, ::2]]
     return {
         "blue_red": float(np.median((levels[:, 2] - levels[:, 0]) / light)),
         "green_red": float(np.median((levels[:, 1] - levels[:, 0]) / light)),
@@ -210,3 +210,16 @@ def _looks(pixels: NDArray[np.uint8], field: Field | None) -> Mapping[str, float
         "rough_median": float(np.percentile(rough, 50)),
         "spread": float(np.ptp(np.percentile(spread, (2, 98), axis=0), axis=0).max()),
     }
+
+
+# NumPy's max over an axis of three is ten times slower than this.
+def _most(levels: NDArray[Any]) -> NDArray[Any]:
+    """The highest of the three colors."""
+    most: NDArray[Any] = np.maximum(np.maximum(levels[..., 0], levels[..., 1]), levels[..., 2])
+    return most
+
+
+def _least(levels: NDArray[Any]) -> NDArray[Any]:
+    """The lowest of the three colors."""
+    least: NDArray[Any] = np.minimum(np.minimum(levels[..., 0], levels[..., 1]), levels[..., 2])
+    return least
