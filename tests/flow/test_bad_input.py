@@ -92,6 +92,7 @@ def test_the_same_image_in_two_splits(phantoms: Path, config: Path, tmp_path: Pa
         "finetune", config, f"data=[{{path: {images}, table: {table}, split: part}}]", f"out={tmp_path / 'run'}"
     )
     refused(answer, "a leak", rows[0]["file"], rows[6]["file"])
+    assert not (tmp_path / "run").exists()
 
 
 def test_weights_of_another_network(config: Path, trained: Path, tmp_path: Path, eyeground: Call) -> None:
@@ -115,11 +116,13 @@ def test_nan_in_the_weights_file(config: Path, trained: Path, tmp_path: Path, ey
         eyeground("finetune", config, f"weights={tmp_path / 'nan.safetensors'}", f"out={tmp_path / 'run'}"),
         "NaN or infinity",
     )
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_not_finite(config: Path, tmp_path: Path, eyeground: Call) -> None:
     answer = eyeground("finetune", config, "lr=1e30", "warmup_epochs=0", "layer_decay=1", f"out={tmp_path / 'run'}")
     refused(answer, "the loss became nan", "Try a lower lr", code=1)
+    assert not (tmp_path / "run" / "metrics.json").exists()
 
 
 def test_a_folder_in_use_or_already_there(config: Path, trained: Path, eyeground: Call) -> None:
@@ -132,13 +135,16 @@ def test_not_a_run(tmp_path: Path, phantoms: Path, eyeground: Call) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     refused(eyeground("predict", empty, phantoms / "images", "--out", tmp_path / "p.csv"), "not a run", code=1)
+    assert not (tmp_path / "p.csv").exists()
     refused(eyeground("finetune", "--resume", tmp_path), "no config.yaml")
     refused(eyeground("finetune"), "give a CONFIG")
 
 
 def test_predict_without_images(trained: Path, tmp_path: Path, eyeground: Call) -> None:
-    refused(eyeground("predict", trained, tmp_path / "none"), "no such file or folder")
-    refused(eyeground("predict", trained, tmp_path), "no images in")
+    out = ("--out", tmp_path / "p.csv")
+    refused(eyeground("predict", trained, tmp_path / "none", *out), "no such file or folder")
+    refused(eyeground("predict", trained, tmp_path, *out), "no images in")
+    assert not (tmp_path / "p.csv").exists()
 
 
 def test_a_full_disk_while_a_checkpoint_is_written(

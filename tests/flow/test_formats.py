@@ -38,13 +38,17 @@ def photograph(path: Path, pixels: NDArray[np.uint8], number: int) -> Path:
 
 def volume(path: Path, scans: NDArray[np.uint8], number: int) -> Path:
     """Write a volume (N, H, W), each in another format."""
-    kind = number % 5
+    kind = number % 6
     if kind in (0, 1):
         path = path.with_suffix(".dcm")
         path.write_bytes(write_opt(scans, syntax=(RLE, JPEG2000_LOSSLESS)[kind], lines=True))
     elif kind == 2:
         path = path.with_suffix(".vol")
         path.write_bytes(write_vol((scans.astype(np.float32) / 255) ** 4))
+    elif kind == 5:
+        path = path.with_suffix(".tif")
+        pages = [Image.fromarray(scan) for scan in scans]
+        pages[0].save(path, save_all=True, append_images=pages[1:])
     else:
         path.mkdir()
         pages = [Image.fromarray(scan) for scan in scans]
@@ -95,7 +99,7 @@ def test_photographs_of_every_format(tmp_path: Path, eyeground: Call) -> None:
 
 @pytest.fixture(scope="module")
 def volumes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[Path, str]]]:
-    """Thirty volumes of six B-scans in five formats."""
+    """Thirty volumes of six B-scans in six formats."""
     folder = tmp_path_factory.mktemp("volumes")
     rows = []
     for number in range(30):

@@ -25,7 +25,7 @@ from eyeground.images.refusal import ImageRefused
 from eyeground.images.retinal_image import Eye, Modality
 
 # Raised whenever the facts of an unchanged file would come out differently; what was kept is then taken anew.
-VERSION: Final = 3
+VERSION: Final = 4
 _AHEAD: Final = 64  # files examined before their turn: enough for all cores, little enough for memory
 _SMALL_PX: Final = 64
 _NOWHERE: Final = (-1, -1)
