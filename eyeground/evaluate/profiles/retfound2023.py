@@ -42,15 +42,38 @@ def values(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, f
     if not len(truth):
         raise ValueError("metrics need at least one row")
     once = np.ones((1, len(truth)))
-    counts = confusion(truth, scores, once)[0]
-    true_positive = counts.diagonal()
-    false_negative, false_positive = counts.sum(axis=1) - true_positive, counts.sum(axis=0) - true_positive
-    true_negative = len(truth) - true_positive - false_negative - false_positive
+    found = {name: float(numbers[0]) for name, numbers in from_counts(confusion(truth, scores, once)).items()}
+    found["auc_roc"] = float(ranking.auroc(truth, scores, once)[0].mean())
+    found["auc_pr"] = float(ranking.average_precision(truth, scores, once)[0].mean())
+    return {name: found.get(name, math.nan) for name in COLUMNS}
+
+
+def from_counts(matrices: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Compute the metrics that need only counts, with the same conventions, in all resamples at once.
+
+    Args:
+        matrices: Confusion matrices, shape (B, K, K), K at least 2.
+
+    Returns:
+        All of ``COLUMNS`` but ``auc_roc`` and ``auc_pr``, each of shape (B,); NaN where undefined.
+
+    Example:
+        >>> from_counts(np.array([[[2.0, 0.0], [1.0, 1.0]]]))["sensitivity"]
+        array([0.5])
+
+    References:
+        Zhou et al., "A foundation model for generalizable disease detection from retinal images", Nature 2023;622:156,
+        and its published code of 2023.
+    """
+    total = matrices.sum(axis=(1, 2))[:, None]
+    true_positive = np.einsum("bkk->bk", matrices)  # (B, K)
+    false_negative, false_positive = matrices.sum(axis=2) - true_positive, matrices.sum(axis=1) - true_positive
+    true_negative = total - true_positive - false_negative - false_positive
     with np.errstate(invalid="ignore"):  # 0 / 0 stays NaN and reaches the mean, as in the published table
         sensitivity = true_positive / (true_positive + false_negative)
         precision = true_positive / (true_positive + false_positive)
         per_class = {
-            "acc": (true_positive + true_negative) / len(truth),
+            "acc": (true_positive + true_negative) / total,
             "sensitivity": sensitivity,
             "specificity": true_negative / (true_negative + false_positive),
             "precision": precision,
@@ -63,7 +86,4 @@ def values(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, f
                 * (true_negative + false_negative)
             ),
         }
-    found = {name: float(numbers[1:].mean()) for name, numbers in per_class.items()}
-    found["auc_roc"] = float(ranking.auroc(truth, scores, once)[0].mean())
-    found["auc_pr"] = float(ranking.average_precision(truth, scores, once)[0].mean())
-    return {name: found.get(name, math.nan) for name in COLUMNS}
+    return {name: numbers[:, 1:].mean(axis=1) for name, numbers in per_class.items()}
