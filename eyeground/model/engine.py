@@ -1,6 +1,7 @@
 """What every framework's engine offers: a few verbs, arrays at the door."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,52 +17,68 @@ class LossNotFinite(ArithmeticError):
     """The loss is NaN or infinite; nothing was learned from this step."""
 
 
-class Engine(Protocol):
-    """A network that can learn and answer.
+@dataclass(frozen=True, eq=False)
+class Vitals:
+    """What a step of pre-training lets see of its health.
+
+    Args:
+        loss: The step's loss.
+        chance_loss: Loss of an answer that knows nothing of the image.
+        gradient_norm: Length of the whole gradient.
+        encoder_gradient_norm: Length of the encoder's part.
+        view_gradients: Length of the loss's gradient by each view's embeddings; empty where there are no views.
+        image_spread: Standard deviation of a pixel over the images of the step, in normalized units.
+        embeddings: One row per image, shape (N, D); of the first view where there are two.
+        partners: Embeddings of the second view, shape (N, D); None where there is one.
+
+    Example:
+        >>> Vitals(1.0, 1.0, 0.5, 0.4, (), 1.0, np.zeros((2, 3)), None).loss
+        1.0
+
+    References:
+        Our own; judged by ``eyeground.train.health``.
+    """
+
+    loss: float
+    chance_loss: float
+    gradient_norm: float
+    encoder_gradient_norm: float
+    view_gradients: tuple[float, ...]
+    image_spread: float
+    embeddings: NDArray[np.float32]
+    partners: NDArray[np.float32] | None
+
+
+class Learning(Protocol):
+    """A network that can learn, step by step, and be put away and taken up again.
 
     References:
         Our own; the height of this cut is argued in docs/street.md.
     """
 
     @property
-    def spec(self) -> ModelSpec:
-        """What was built."""
-        ...
-
-    @property
     def description(self) -> str:
         """Device, precision and size in words."""
         ...
 
-    def train_step(self, batches: Sequence[tuple[Images, Targets]], *, lr: float, seed: int) -> float:
+    def train_step(self, batches: Sequence[Any], *, lr: float, seed: int) -> float:
         """Take one optimizer step over one or several micro-batches.
 
         Args:
-            batches: Micro-batches whose gradients are averaged.
+            batches: Micro-batches that make up one effective batch, each a tuple of arrays.
             lr: Peak learning rate of this step; each parameter's scale comes on top.
             seed: Everything random inside the network follows from it.
 
         Returns:
-            Mean loss over the micro-batches.
+            Loss of the effective batch.
 
         Raises:
             LossNotFinite: If the loss is NaN or infinite; weights stay as they were.
         """
         ...
 
-    def predict(self, images: Images) -> NDArray[np.float32]:
-        """Give scores.
-
-        Args:
-            images: Shape (N, 3, H, W).
-
-        Returns:
-            Probabilities, shape (N, K), rows sum to 1.
-        """
-        ...
-
     def features(self, images: Images) -> NDArray[np.float32]:
-        """Give what the head sees.
+        """Give what a head sees, or would see.
 
         Args:
             images: Shape (N, 3, H, W).
@@ -84,4 +101,41 @@ class Engine(Protocol):
         Raises:
             ValueError: If names or shapes differ from the network's.
         """
+        ...
+
+
+class Engine(Learning, Protocol):
+    """A classifier that can learn and answer.
+
+    References:
+        Our own; the height of this cut is argued in docs/street.md.
+    """
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What was built."""
+        ...
+
+    def predict(self, images: Images) -> NDArray[np.float32]:
+        """Give scores.
+
+        Args:
+            images: Shape (N, 3, H, W).
+
+        Returns:
+            Probabilities, shape (N, K), rows sum to 1.
+        """
+        ...
+
+
+class Pretraining(Learning, Protocol):
+    """A network that learns from images without labels.
+
+    References:
+        Our own.
+    """
+
+    @property
+    def vitals(self) -> Vitals:
+        """What the last step let see of its health."""
         ...

@@ -110,3 +110,133 @@ class ModelSpec:
     def to_json(self) -> dict[str, Any]:
         """Plain values, to be stored with the weights; ``ModelSpec(**spec.to_json())`` gives it back."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class MaeSpec:
+    """Everything needed to build a masked autoencoder anywhere.
+
+    Args:
+        name: A key of ``VIT_SHAPES``: the encoder.
+        image_px: Side of the square input. Unit: px.
+        mask_ratio: Share of the patches that are hidden from the encoder, (0, 1).
+        norm_pix: Predict each patch's pixels after taking its own mean and standard deviation out.
+        decoder_width: Length of a decoder token.
+        decoder_depth: Decoder blocks.
+        decoder_heads: Attention heads; divides ``decoder_width``.
+
+    Raises:
+        ValueError: If a value is out of range; the message lists all of them.
+
+    Example:
+        >>> MaeSpec("vit_large_patch16").visible
+        49
+
+    References:
+        He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022: the defaults.
+    """
+
+    name: str
+    image_px: int = 224
+    mask_ratio: float = 0.75
+    norm_pix: bool = False
+    decoder_width: int = 512
+    decoder_depth: int = 8
+    decoder_heads: int = 16
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if self.name not in VIT_SHAPES:
+            wrong.append(f"a masked autoencoder needs one of our ViT shapes: {', '.join(VIT_SHAPES)}")
+        else:
+            try:
+                ModelSpec(self.name, classes=1, image_px=self.image_px)
+            except ValueError as error:
+                wrong.append(str(error).partition(": ")[2])
+            if not wrong and not 0 < self.visible < self.patches:
+                wrong.append(
+                    f"mask_ratio is {self.mask_ratio}: of {self.patches} patches it leaves {self.visible} visible; "
+                    "at least one patch has to be seen and one hidden, such as with 0.75"
+                )
+        if self.decoder_width % self.decoder_heads:
+            wrong.append(f"decoder_heads is {self.decoder_heads}: it must divide decoder_width {self.decoder_width}")
+        if self.decoder_width % 4:
+            wrong.append(f"decoder_width is {self.decoder_width}: sin-cos positions need a multiple of 4")
+        if wrong:
+            raise ValueError(f"model {self.name}: " + "; ".join(wrong))
+
+    @property
+    def encoder(self) -> ModelSpec:
+        """The classifier that the encoder becomes."""
+        return ModelSpec(self.name, classes=1, image_px=self.image_px)
+
+    @property
+    def patches(self) -> int:
+        """Patches of an image (L)."""
+        return (self.image_px // VIT_SHAPES[self.name].patch_px) ** 2
+
+    @property
+    def visible(self) -> int:
+        """Patches that the encoder sees."""
+        return int(self.patches * (1 - self.mask_ratio))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; ``MaeSpec(**spec.to_json())`` gives it back."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SimclrSpec:
+    """Everything needed to build a contrastive network anywhere.
+
+    Args:
+        name: The backbone: a key of ``VIT_SHAPES`` or any timm model name.
+        image_px: Side of the square input. Unit: px.
+        pool: For ViTs, as in ``ModelSpec``.
+        drop_path: Greatest drop-path rate, [0, 1).
+        options: Further keyword arguments for timm.
+        temperature: Divides the cosine similarities, above 0.
+        projector: Widths of the projector's layers; the last is the length of what is compared.
+
+    Raises:
+        ValueError: If a value is out of range; the message lists all of them.
+
+    Example:
+        >>> SimclrSpec("efficientnet_b0").projector
+        (2048, 128)
+
+    References:
+        Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
+    """
+
+    name: str
+    image_px: int = 224
+    pool: Literal["avg", "cls"] = "avg"
+    drop_path: float = 0.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float = 0.1
+    projector: tuple[int, ...] = (2048, 128)
+
+    def __post_init__(self) -> None:
+        wrong = []
+        try:
+            _ = self.encoder
+        except ValueError as error:
+            wrong.append(str(error).partition(": ")[2])
+        if not self.temperature > 0:
+            wrong.append(f"temperature is {self.temperature}: it is above 0, such as 0.1")
+        if not self.projector or min(self.projector) < 1:
+            wrong.append(f"projector is {list(self.projector)}: it lists at least one width, such as [2048, 128]")
+        if wrong:
+            raise ValueError(f"model {self.name}: " + "; ".join(wrong))
+
+    @property
+    def encoder(self) -> ModelSpec:
+        """The classifier that the backbone becomes."""
+        return ModelSpec(
+            self.name, 1, image_px=self.image_px, pool=self.pool, drop_path=self.drop_path, options=self.options
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; ``SimclrSpec(**spec.to_json())`` gives it back, but for the projector's tuple."""
+        return asdict(self)

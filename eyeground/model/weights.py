@@ -20,7 +20,7 @@ _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.")
 # DINOv2's SwiGLU-style names, as RETFound's DINOv2 checkpoints carry them.
 _RENAMES = ((".mlp.w12.", ".mlp.fc1."), (".mlp.w3.", ".mlp.fc2."))
 # Belong to pre-training, not to the encoder.
-_PRETRAINING_ONLY = re.compile(r"^(?:module\.)?(decoder_|mask_token$|dino_head\.|ibot_head\.)")
+_PRETRAINING_ONLY = re.compile(r"^(?:module\.)?(decoder_|mask_token$|dino_head\.|ibot_head\.|projector\.)")
 _POSITION = "pos_embed"
 
 
@@ -192,6 +192,7 @@ def fit(
     shapes: Mapping[str, Collection[int]],
     *,
     head: str,
+    fresh: Collection[str] = (),
     prefix_tokens: int = 1,
     buffers: Collection[str] = (),
 ) -> tuple[Tensors, LoadReport]:
@@ -201,6 +202,7 @@ def fit(
         tensors: Arrays by canonical name.
         shapes: Shape of each parameter and buffer of the network, by name.
         head: Name of the classifier, without ``.weight``: it may start fresh.
+        fresh: Beginnings of further names that may start fresh.
         prefix_tokens: Tokens before the patches (CLS, registers), kept as they are when positions are resized.
         buffers: Names in ``shapes`` that a file may lack without loss (counters).
 
@@ -216,13 +218,14 @@ def fit(
     References:
         What may be missing: RETFound's fine-tuning script (head and fc_norm), nothing else.
     """
-    fresh = (f"{head}.", "fc_norm.")
+    begins_anew = (f"{head}.", "fc_norm.", *fresh)
+    of_head = begins_anew[0]
     take: Tensors = {}
     columns: tuple[list[str], ...] = tuple([] for _ in range(7))
     loaded, resized, new, left_out, missing, unexpected, mismatched = columns
     # A file with a head of another size belongs to another task: weight and bias go together.
     other_head = any(
-        name.startswith(fresh[0]) and name in shapes and array.shape != tuple(shapes[name])
+        name.startswith(of_head) and name in shapes and array.shape != tuple(shapes[name])
         for name, array in tensors.items()
     )
     for name, wanted in shapes.items():
@@ -231,8 +234,8 @@ def fit(
         if array is None:
             if name in buffers:
                 continue
-            (new if name.startswith(fresh) else missing).append(name)
-        elif name.startswith(fresh[0]) and other_head:
+            (new if name.startswith(begins_anew) else missing).append(name)
+        elif name.startswith(of_head) and other_head:
             new.append(name)
             left_out.append(f"{name} (a head of {array.shape[0]} outputs; this task has {wanted[0]})")
         elif array.shape == wanted:
@@ -255,7 +258,7 @@ def fit(
             left_out.append(f"{name} (global pooling uses fc_norm)")
         elif name.startswith("fc_norm.") and "norm.weight" in shapes:
             left_out.append(f"{name} (the CLS token uses norm)")
-        elif name.startswith(fresh[0]) or re.match(r"^(head|classifier|fc)\.(weight|bias)$", name):
+        elif name.startswith(of_head) or re.match(r"^(head|classifier|fc)\.(weight|bias)$", name):
             left_out.append(f"{name} (another head)")
         else:
             unexpected.append(name)

@@ -7,7 +7,8 @@ import torch
 from eyeground.model.engine import LossNotFinite
 from eyeground.model.layer_decay import parameter_rules
 from eyeground.model.spec import ModelSpec
-from eyeground.model.torch.engine import Optimization, TorchEngine
+from eyeground.model.torch.engine import TorchEngine
+from eyeground.model.torch.learner import Optimization
 from eyeground.model.torch.network import build
 from eyeground.train.loop import TrainingFailed
 
@@ -104,7 +105,7 @@ def test_another_networks_state_is_refused() -> None:
 def test_a_gradient_that_is_not_finite_teaches_nothing() -> None:
     engine = engine_of()
     before = engine.state()["weights"]
-    for parameter in engine._network.parameters():
+    for parameter in engine._learner.network.parameters():
         parameter.register_hook(lambda gradient: gradient * float("inf"))
     with pytest.raises(LossNotFinite, match="the gradient became"):
         engine.train_step([batch()], lr=1e-3, seed=0)

@@ -114,7 +114,7 @@ def test_weights_under_an_encoder_prefix_do_load() -> None:
     # Fault 1: a source saved under `encoder.` and loaded non-strictly into a bare encoder, so that nothing was loaded.
     file = {f"encoder.{name}": array for name, array in file_of(SPEC).items()}
     assert len(load(build(SPEC), file).loaded) == len(file)
-    mixed = {**file, "projector.weight": np.zeros((2, 2))}
+    mixed = {**file, "neighbor.weight": np.zeros((2, 2))}
     with pytest.raises(WeightsRefused, match="missing"):
         load(build(SPEC), mixed)
 
@@ -161,7 +161,7 @@ def test_folded_batch_norm_is_recognized_and_kept_frozen(realdata: Path) -> None
     plain = {"bn.running_mean": np.zeros(2), "bn.running_var": np.array([0.5, 1.5])}
     assert not has_folded_batch_norm(plain)
     spec = ModelSpec("mobilenetv2_100", classes=3, image_px=64, options={"pad_type": "same"})
-    from eyeground.model.torch.engine import Optimization
+    from eyeground.model.torch.learner import Optimization
 
     images = np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32)
     targets = np.eye(3, dtype=np.float32)[:2]

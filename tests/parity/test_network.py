@@ -44,7 +44,7 @@ def test_logits_of_the_retfound_head(
     assert engine.load_report is not None
     assert len(engine.load_report.loaded) == len(weights)
     with torch.inference_mode():
-        logits = engine._network.eval()(torch.from_numpy(numbers[f"{case}.images"])).numpy()
+        logits = engine._learner.network.eval()(torch.from_numpy(numbers[f"{case}.images"])).numpy()
     assert np.abs(logits - numbers[f"{case}.{answer}"]).max() <= 1e-5
     if passes == 1:
         assert np.abs(engine.features(numbers[f"{case}.images"]) - numbers[f"{case}.features"]).max() <= 1e-5
@@ -52,7 +52,7 @@ def test_logits_of_the_retfound_head(
     if pool == "avg":
         other = TorchEngine(replace(spec, fc_norm_passes=3 - passes), tensors=weights, device="cpu", precision="fp32")
         with torch.inference_mode():
-            wrong = other._network.eval()(torch.from_numpy(numbers[f"{case}.images"])).numpy()
+            wrong = other._learner.network.eval()(torch.from_numpy(numbers[f"{case}.images"])).numpy()
         assert np.abs(wrong - numbers[f"{case}.{answer}"]).max() > 0.1
 
 

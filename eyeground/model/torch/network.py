@@ -1,5 +1,7 @@
 """Spec -> network, and weights into it key by key."""
 
+from collections.abc import Collection
+
 import torch
 from torch import nn
 
@@ -37,12 +39,14 @@ def build(spec: ModelSpec) -> nn.Module:
     return network
 
 
-def load(network: nn.Module, tensors: Tensors) -> LoadReport:
+def load(network: nn.Module, tensors: Tensors, *, fresh: Collection[str] = (), head: str = "") -> LoadReport:
     """Put weights from a file into a network, or refuse them.
 
     Args:
-        network: Built by ``build``.
+        network: Built by ``build``, or one for pre-training.
         tensors: Arrays by the file's own names.
+        fresh: Beginnings of names that may start anew beside the head, such as ``"decoder_"``.
+        head: Name of the classifier; empty = ask the network.
 
     Returns:
         What became of every key.
@@ -64,7 +68,8 @@ def load(network: nn.Module, tensors: Tensors) -> LoadReport:
     take, report = fit(
         canonical(tensors),
         {name: tuple(tensor.shape) for name, tensor in state.items()},
-        head=classifier_name(network),
+        head=head or classifier_name(network),
+        fresh=fresh,
         prefix_tokens=getattr(network, "num_prefix_tokens", 1),
         buffers=counters,
     )
