@@ -29,6 +29,10 @@ class Augmentation:
         vertical_flip: Probability of an upside-down flip.
         rotation_degrees: Greatest rotation either way. Unit: degrees.
         color_jitter: Brightness, contrast, saturation, hue, as torchvision means them; zeros = off.
+        color_jitter_probability: Probability that the colors are jittered at all.
+        brightness_contrast: Brightness and contrast changed a second time, with the same probability; zeros = off.
+        grayscale: Probability of losing the colors.
+        blur: Probability of a Gaussian blur of 0.1 to 2 px.
         rand_augment: timm's configuration string, ``""`` = off.
         random_erasing: Probability of erasing a box with noise.
 
@@ -46,6 +50,10 @@ class Augmentation:
     vertical_flip: float = 0.0
     rotation_degrees: float = 0.0
     color_jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    color_jitter_probability: float = 1.0
+    brightness_contrast: tuple[float, float] = (0.0, 0.0)
+    grayscale: float = 0.0
+    blur: float = 0.0
     rand_augment: str = "rand-m9-mstd0.5-inc1"
     random_erasing: float = 0.25
 
@@ -124,7 +132,8 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation)
         torch.Size([3, 32, 32])
 
     References:
-        Cubuk et al., "RandAugment", 2020; Zhong et al., "Random Erasing", 2020; RETFound for the order and values.
+        Cubuk et al., "RandAugment", 2020; Zhong et al., "Random Erasing", 2020; RETFound for the order and values;
+        Chen et al., "SimCLR", ICML 2020, for gray and blur.
     """
     a = augmentation
     steps: list[Callable[..., object]] = [
@@ -143,8 +152,16 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation)
         steps.append(transforms.RandomRotation(a.rotation_degrees, transforms.InterpolationMode.BILINEAR))
     if a.rand_augment:
         steps.append(_rand_augment(a.rand_augment, preprocessing))
-    if any(a.color_jitter):
-        steps.append(transforms.ColorJitter(*a.color_jitter))
+    jitters = [values for values in (a.color_jitter, a.brightness_contrast) if any(values)]
+    for jitter in (transforms.ColorJitter(*values) for values in jitters):
+        certain = a.color_jitter_probability == 1
+        steps.append(jitter if certain else transforms.RandomApply([jitter], a.color_jitter_probability))
+    if a.grayscale:
+        steps.append(transforms.RandomGrayscale(a.grayscale))
+    if a.blur:
+        # SimCLR blurs over a tenth of the side.
+        kernel_px = preprocessing.image_px // 10 // 2 * 2 + 1
+        steps.append(transforms.RandomApply([transforms.GaussianBlur(kernel_px, (0.1, 2.0))], a.blur))
     steps += [transforms.ToTensor(), transforms.Normalize(preprocessing.mean, preprocessing.std)]
     if a.random_erasing:
         erase = RandomErasing(a.random_erasing, mode="pixel", max_count=1, device="cpu")  # type: ignore[no-untyped-call]

@@ -21,7 +21,7 @@ class Batch:
     """Images and labels in one piece.
 
     Args:
-        images: Normalized, shape (N, 3, H, W), float32.
+        images: Normalized, shape (N, 3, H, W), float32; with several views of each image (N, V, 3, H, W).
         labels: Class indices, shape (N,); -1 = not labelled.
         epoch: Which epoch it belongs to, from 0.
         index: Which batch of the epoch, from 0.
@@ -50,8 +50,10 @@ class _Draws(Dataset[tuple[torch.Tensor, int]]):
         preprocessing: Preprocessing,
         augmentation: Augmentation,
         seed: int,
+        views: int,
     ) -> None:
         self._samples = samples
+        self._views = views
         self._pixels = pixels
         self._transform = training_transform(preprocessing, augmentation)
         self._seed = seed
@@ -60,7 +62,9 @@ class _Draws(Dataset[tuple[torch.Tensor, int]]):
         epoch, number = address
         sample = self._samples[number]
         with draws(self._seed, epoch, sample.id):
-            tensor = self._transform(self._pixels(sample))
+            pixels = self._pixels(sample)
+            drawn = [self._transform(pixels) for _ in range(self._views or 1)]
+        tensor = torch.stack(drawn) if self._views else drawn[0]
         return tensor, -1 if sample.label is None else sample.label
 
 
@@ -117,11 +121,12 @@ def training_batches(
     first_epoch: int = 0,
     first_batch: int = 0,
     workers: int = 0,
+    views: int = 0,
 ) -> Iterator[Batch]:
     """Stream shuffled, augmented batches from any point of a run to its end.
 
     Args:
-        samples: Training samples, all labelled.
+        samples: Training samples.
         pixels: Gives a sample's pixels.
         preprocessing: Size and normalization.
         augmentation: What is drawn.
@@ -131,6 +136,7 @@ def training_batches(
         first_epoch: Epoch to begin in, from 0.
         first_batch: Batch of that epoch to begin with, from 0.
         workers: Loader processes, 0 = none.
+        views: Draw each image so often, side by side in one more dimension; 0 = once, without that dimension.
 
     Yields:
         Batches in order.
@@ -153,7 +159,7 @@ def training_batches(
     if not per_epoch:
         raise ValueError(f"{len(samples)} training images do not fill one batch of {batch_size}; lower batch_size")
     loader: DataLoader[Any] = DataLoader(
-        _Draws(samples, pixels, preprocessing, augmentation, seed),
+        _Draws(samples, pixels, preprocessing, augmentation, seed, views),
         batch_sampler=_Addresses(len(samples), batch_size, epochs, seed, first_epoch, first_batch),
         num_workers=workers,
         worker_init_fn=_ignore_signals if workers else None,

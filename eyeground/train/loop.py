@@ -5,16 +5,16 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eyeground.model.engine import Engine, LossNotFinite
+from eyeground.model.engine import Learning, LossNotFinite
 from eyeground.train.checkpoint import Checkpoint, Checkpoints
 from eyeground.train.journal import Journal
 
-MicroBatch = tuple[NDArray[np.float32], NDArray[np.float32]]  # images (N, 3, H, W), targets (N, K)
+MicroBatch = tuple[NDArray[np.float32], ...]  # images (N, 3, H, W), then targets (N, K) or a second view
 
 
 class Interrupted(RuntimeError):
@@ -136,8 +136,11 @@ class Pace:
         return self.epochs * self.steps_per_epoch
 
 
+E = TypeVar("E", bound=Learning)
+
+
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Generic[E]):
     """The parts that a training run is made of.
 
     Args:
@@ -152,15 +155,16 @@ class Run:
         seed: Everything random inside the network follows from it and the step.
         watcher: Sees the run go on.
         stop_wanted: Asked after every step; True = save and stop.
+        examine: Looks at every step's journal line; gives what to add to it, and why to end the run, if so.
 
     References:
         Our own.
     """
 
-    engine: Engine
+    engine: E
     stream: Callable[[int, int], Iterator[MicroBatch]]
     learning_rate: Callable[[float], float]
-    validate: Callable[[Engine], Verdict]
+    validate: Callable[[E], Verdict]
     checkpoints: Checkpoints
     journal: Journal
     pace: Pace
@@ -168,9 +172,12 @@ class Run:
     seed: int
     watcher: Watcher
     stop_wanted: Callable[[], bool] = field(default=lambda: False)
+    examine: Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], TrainingFailed | None]] = field(
+        default=lambda line: ({}, None)
+    )
 
 
-def run(parts: Run) -> Progress:
+def run(parts: Run[E]) -> Progress:
     """Train to the end, from the newest checkpoint if there is one.
 
     What is learned does not depend on where the run was interrupted: data, learning rate and every random draw are
@@ -221,7 +228,7 @@ def run(parts: Run) -> Progress:
     return progress
 
 
-def _take_up(parts: Run) -> Progress:
+def _take_up(parts: Run[E]) -> Progress:
     """Load the newest checkpoint, or begin."""
     found = parts.checkpoints.newest()
     if found is None:
@@ -237,10 +244,10 @@ def _take_up(parts: Run) -> Progress:
     return progress
 
 
-def _check_same_task(parts: Run, found: Checkpoint) -> None:
+def _check_same_task(parts: Run[E], found: Checkpoint) -> None:
     """Refuse a checkpoint of another network, other classes, another preprocessing or another length of epochs."""
     now = json.loads(json.dumps(dict(parts.model)))
-    other = [key for key in sorted({*now, *found.model}) if now.get(key) != found.model.get(key)]
+    other = _differences(found.model, now)
     if found.progress["steps_per_epoch"] != parts.pace.steps_per_epoch:
         other.append(f"steps per epoch ({found.progress['steps_per_epoch']} then, {parts.pace.steps_per_epoch} now)")
     if other:
@@ -250,7 +257,22 @@ def _check_same_task(parts: Run, found: Checkpoint) -> None:
         )
 
 
-def _step(parts: Run, progress: Progress, group: Sequence[MicroBatch]) -> None:
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name what differs, one level deep, short values with both."""
+    told: list[str] = []
+    for key in sorted({*before, *now}):
+        then, current = before.get(key), now.get(key)
+        if then == current:
+            continue
+        if isinstance(then, Mapping) and isinstance(current, Mapping):
+            told += _differences(then, current)
+        else:
+            both = f" ({then} then, {current} now)"
+            told.append(key + (both if len(both) < 80 else ""))
+    return list(dict.fromkeys(told))
+
+
+def _step(parts: Run[E], progress: Progress, group: Sequence[MicroBatch]) -> None:
     """Take one optimizer step."""
     pace = parts.pace
     before = time.monotonic()
@@ -268,14 +290,18 @@ def _step(parts: Run, progress: Progress, group: Sequence[MicroBatch]) -> None:
     progress.steps_in_epoch += 1
     progress.loss_sum += loss
     images = sum(len(batch[0]) for batch in group)
-    if progress.step % pace.journal_steps == 0:
+    line = {"step": progress.step, "epoch": round(epoch, 6), "loss": loss, "lr": lr}
+    more, failure = parts.examine(line)
+    if progress.step % pace.journal_steps == 0 or failure:
         seconds = time.monotonic() - before
         rate = round(images / seconds, 1) if seconds else None
-        parts.journal.write("step", step=progress.step, epoch=round(epoch, 6), loss=loss, lr=lr, images_per_s=rate)
+        parts.journal.write("step", **line, **more, images_per_s=rate)
+    if failure:
+        raise failure
     parts.watcher.step(step=progress.step, steps=pace.steps, images=images, loss=loss, lr=lr)
 
 
-def _end_epoch(parts: Run, progress: Progress) -> None:
+def _end_epoch(parts: Run[E], progress: Progress) -> None:
     """Validate, and remember the best."""
     verdict = parts.validate(parts.engine)
     train_loss = progress.loss_sum / progress.steps_in_epoch
@@ -313,7 +339,7 @@ def _out_of_patience(progress: Progress, patience: int) -> bool:
     return bool(patience) and progress.best_epoch is not None and progress.epoch - progress.best_epoch >= patience
 
 
-def _save(parts: Run, progress: Progress) -> None:
+def _save(parts: Run[E], progress: Progress) -> None:
     """Write a checkpoint that knows how long the journal was."""
     progress.journal_bytes = parts.journal.size_bytes()
     parts.checkpoints.save(
