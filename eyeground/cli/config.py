@@ -57,24 +57,17 @@ class DataSource(_Strict):
     volumes: bool = False
 
 
-class FinetuneConfig(_Strict):
-    """Everything ``eyeground finetune`` can be told; the defaults are RETFound's recipe of 2025-04.
+class RunConfig(_Strict):
+    """What every kind of training can be told: data, network, pace, augmentation, machine.
 
     Args:
         data: A folder, or a list of sources joined into one set.
-        classes: Class names in clinical order; none = from the labels.
-        ordered: Whether the classes are grades; none = yes when all labels are whole numbers.
         slices: Which B-scans of a volume are used: ``center``, ``all``, or ``every:N`` about the center. A volume's
             prediction is the mean over its B-scans.
-        split: Ratios train:val:test such as ``60:20:20``, a split file, ``source`` to take what the data says, or
-            ``auto``: what the data says, otherwise 60:20:20.
-        split_seed: Draws the split; apart from ``seed``, so that runs with other seeds are judged on the same patients.
-        val_fraction: Share of training patients held out where the data has train and test only.
         model: A ViT shape of ours or any timm name.
         model_options: Further arguments for timm.
         image_px: Side of the input. Unit: px.
         pool: ViT head: mean of patch tokens, or the CLS token.
-        fc_norm_passes: 1, or 2 for checkpoints fine-tuned by RETFound's 2025 code.
         weights: ``random``, a safetensors file, or a run's folder.
         batch_norm: ``auto`` freezes it where the weights carry folded statistics.
         epochs: Length of the run.
@@ -86,19 +79,19 @@ class FinetuneConfig(_Strict):
         warmup_epochs: Length of the linear rise.
         schedule: ``cosine`` or ``restarts``.
         weight_decay: AdamW's decay.
-        layer_decay: Learning-rate factor per layer counted from the head.
         betas: AdamW's two averages.
         clip_norm: Greatest gradient norm, 0 = no clipping.
         drop_path: Greatest drop-path rate.
-        label_smoothing: Share of the truth spread over all classes.
-        mixup: Beta parameter, 0 = off.
-        cutmix: Beta parameter, 0 = off.
         crop_scale: Least and greatest area of a random crop.
         crop_ratio: Least and greatest shape of it.
         horizontal_flip: Probability.
         vertical_flip: Probability.
         rotation_degrees: Greatest rotation. Unit: degrees.
         color_jitter: Brightness, contrast, saturation, hue.
+        color_jitter_probability: Probability that a training image's colors are jittered.
+        brightness_contrast: Brightness and contrast changed a second time, with the same probability.
+        grayscale: Probability that a training image loses its colors.
+        blur: Probability that a training image is blurred.
         rand_augment: timm's string, empty = off.
         random_erasing: Probability.
         crop_field: Crop photographs to their field of view.
@@ -107,9 +100,6 @@ class FinetuneConfig(_Strict):
         crop_fraction: Share of the short side that ``crop`` keeps; none = 0.875 up to 224 px, 1 above.
         mean: Subtracted from each channel.
         std: Divides each channel.
-        select_by: What chooses the best epoch: ``mean`` = (macro F1 + macro AUROC + kappa) / 3, or one metric's name.
-        patience: Epochs without improvement before stopping, 0 = never.
-        resamples: Bootstrap resamples of the intervals.
         seed: Every random draw follows from it.
         out: The run's folder; none = ``runs/<name of the config>``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -122,26 +112,20 @@ class FinetuneConfig(_Strict):
         checkpoint_steps: Save after every so many steps, 0 = no.
 
     Example:
-        >>> FinetuneConfig(data="images").layer_decay
-        0.65
+        >>> RunConfig(data="images").image_px
+        224
 
     References:
         RETFound_MAE at 897d71c for the defaults.
     """
 
     data: tuple[DataSource, ...] = Field(min_length=1)
-    classes: tuple[str, ...] | None = None
-    ordered: bool | None = None
     slices: str = Field("center", pattern=r"^(center|all|every:[1-9]\d{0,4})$")
-    split: str = "auto"
-    split_seed: int = Field(0, ge=0)
-    val_fraction: float = Field(0.2, gt=0, lt=1)
 
     model: str = "vit_large_patch16"
     model_options: dict[str, Any] = Field(default_factory=dict)
     image_px: int = Field(224, ge=8, le=4096)
     pool: Literal["avg", "cls"] = "avg"
-    fc_norm_passes: Literal[1, 2] = 1
     weights: str = "random"
     batch_norm: Literal["auto", "train", "frozen"] = "auto"
 
@@ -154,13 +138,9 @@ class FinetuneConfig(_Strict):
     warmup_epochs: float = Field(10, ge=0)
     schedule: Literal["cosine", "restarts"] = "cosine"
     weight_decay: float = Field(0.05, ge=0)
-    layer_decay: float = Field(0.65, gt=0, le=1)
     betas: tuple[Average, Average] = (0.9, 0.999)
     clip_norm: float = Field(0.0, ge=0)
     drop_path: float = Field(0.2, ge=0, lt=1)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    mixup: float = Field(0.0, ge=0)
-    cutmix: float = Field(0.0, ge=0)
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
@@ -168,6 +148,10 @@ class FinetuneConfig(_Strict):
     vertical_flip: float = Field(0.0, ge=0, le=1)
     rotation_degrees: float = Field(0.0, ge=0, le=180)
     color_jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    color_jitter_probability: float = Field(1.0, ge=0, le=1)
+    brightness_contrast: tuple[float, float] = (0.0, 0.0)
+    grayscale: float = Field(0.0, ge=0, le=1)
+    blur: float = Field(0.0, ge=0, le=1)
     rand_augment: str = "rand-m9-mstd0.5-inc1"
     random_erasing: float = Field(0.25, ge=0, le=1)
     crop_field: bool = True
@@ -176,10 +160,6 @@ class FinetuneConfig(_Strict):
     crop_fraction: float | None = Field(None, gt=0, le=1)
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-    select_by: str = "mean"
-    patience: int = Field(0, ge=0)
-    resamples: int = Field(2000, ge=100, le=100_000)
 
     seed: int = Field(0, ge=0, lt=2**31)
     out: Path | None = None
@@ -201,12 +181,6 @@ class FinetuneConfig(_Strict):
         if isinstance(value, Mapping):
             return [value]
         return [{"path": item} if isinstance(item, str | Path) else item for item in value or ()]
-
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _words(cls, value: Any) -> Any:
-        """Grades may be written as numbers."""
-        return [str(item) if isinstance(item, int) else item for item in value] if isinstance(value, list) else value
 
     @field_validator("crop_scale", "crop_ratio")
     @classmethod
@@ -233,13 +207,68 @@ class FinetuneConfig(_Strict):
         return value
 
     @model_validator(mode="after")
-    def _together(self) -> "FinetuneConfig":
+    def _names_differ(self) -> "RunConfig":
+        """Two sources of one name could not be told apart."""
+        names = [source.name or source.path.name for source in self.data]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two sources are called {max(names, key=names.count)!r}: give each a 'name'")
+        return self
+
+
+class FinetuneConfig(RunConfig):
+    """Everything ``eyeground finetune`` can be told; the defaults are RETFound's recipe of 2025-04.
+
+    The keys of ``RunConfig``, and:
+
+    Args:
+        classes: Class names in clinical order; none = from the labels.
+        ordered: Whether the classes are grades; none = yes when all labels are whole numbers.
+        split: Ratios train:val:test such as ``60:20:20``, a split file, ``source`` to take what the data says, or
+            ``auto``: what the data says, otherwise 60:20:20.
+        split_seed: Draws the split; apart from ``seed``, so that runs with other seeds are judged on the same patients.
+        val_fraction: Share of training patients held out where the data has train and test only.
+        fc_norm_passes: 1, or 2 for checkpoints fine-tuned by RETFound's 2025 code.
+        layer_decay: Learning-rate factor per layer counted from the head.
+        label_smoothing: Share of the truth spread over all classes.
+        mixup: Beta parameter, 0 = off.
+        cutmix: Beta parameter, 0 = off.
+        select_by: What chooses the best epoch: ``mean`` = (macro F1 + macro AUROC + kappa) / 3, or one metric's name.
+        patience: Epochs without improvement before stopping, 0 = never.
+        resamples: Bootstrap resamples of the intervals.
+
+    Example:
+        >>> FinetuneConfig(data="images").layer_decay
+        0.65
+
+    References:
+        RETFound_MAE at 897d71c for the defaults.
+    """
+
+    classes: tuple[str, ...] | None = None
+    ordered: bool | None = None
+    split: str = "auto"
+    split_seed: int = Field(0, ge=0)
+    val_fraction: float = Field(0.2, gt=0, lt=1)
+    fc_norm_passes: Literal[1, 2] = 1
+    layer_decay: float = Field(0.65, gt=0, le=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    mixup: float = Field(0.0, ge=0)
+    cutmix: float = Field(0.0, ge=0)
+    select_by: str = "mean"
+    patience: int = Field(0, ge=0)
+    resamples: int = Field(2000, ge=100, le=100_000)
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        """Grades may be written as numbers."""
+        return [str(item) if isinstance(item, int) else item for item in value] if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _pairs(self) -> "FinetuneConfig":
         """Check what only makes sense together."""
         if (self.mixup or self.cutmix) and self.batch_size % 2:
             raise ValueError(
                 f"mixup and cutmix pair the images of a batch: batch_size must be even, not {self.batch_size}"
             )
-        names = [source.name or source.path.name for source in self.data]
-        if len(set(names)) < len(names):
-            raise ValueError(f"two sources are called {max(names, key=names.count)!r}: give each a 'name'")
         return self

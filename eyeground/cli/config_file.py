@@ -5,23 +5,28 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from typing_extensions import TypeVar
 
-from eyeground.cli.config import ConfigError, DataSource, FinetuneConfig
+from eyeground.cli.config import ConfigError, FinetuneConfig
 from eyeground.cli.plain_yaml import PlainDumper, PlainLoader
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> FinetuneConfig:
+C = TypeVar("C", bound=BaseModel, default=FinetuneConfig)
+
+
+def load_config(path: Path, overrides: Sequence[str] = (), *, kind: type[C] = FinetuneConfig) -> C:  # type: ignore[assignment]
     """Read a configuration, apply overrides, check everything.
 
     Args:
         path: A YAML file.
         overrides: ``key=value`` words, the value written as in YAML; ``model_options.pad_type=same`` reaches inside.
+        kind: Which keys there are.
 
     Returns:
         The checked configuration, with ``${VAR}`` replaced from the environment.
@@ -39,6 +44,34 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> FinetuneConfig:
     References:
         torchtune's manner: the keys are a function's arguments.
     """
+    values = read_values(path)
+    for word in overrides:
+        _override(values, word)
+    return check_config(values, where=str(path), kind=kind)
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read a YAML file of keys and values, not yet checked.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Keys and values.
+
+    Raises:
+        ConfigError: If it cannot be read, or is no YAML of keys and values.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "c.yaml"
+        >>> _ = path.write_text("data: images")
+        >>> read_values(path)
+        {'data': 'images'}
+
+    References:
+        Our own.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -50,17 +83,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> FinetuneConfig:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a configuration is a list of 'key: value' lines")
-    for word in overrides:
-        _override(values, word)
-    return check_config(values, where=str(path))
+    return values
 
 
-def check_config(values: Mapping[str, Any], *, where: str) -> FinetuneConfig:
+def check_config(values: Mapping[str, Any], *, where: str, kind: type[C] = FinetuneConfig) -> C:  # type: ignore[assignment]
     """Check plain values.
 
     Args:
         values: Keys and values, as YAML gives them.
         where: What to name in messages.
+        kind: Which keys there are.
 
     Returns:
         The checked configuration.
@@ -83,19 +115,19 @@ def check_config(values: Mapping[str, Any], *, where: str) -> FinetuneConfig:
     expanded = _expand(dict(values), missing)
     problems = [f"${{{name}}}: this environment variable is not set" for name in dict.fromkeys(missing)]
     try:
-        config = FinetuneConfig.model_validate(expanded)
+        config = kind.model_validate(expanded)
     except ValidationError as error:
         details = error.errors()
         # A list whose only item is wrong counts as empty for pydantic: the item's own problem says it better.
         inner = {detail["loc"][0] for detail in details if len(detail["loc"]) > 1}
-        problems += [_sentence(d) for d in details if not (d["type"] == "too_short" and d["loc"][0] in inner)]
+        problems += [_sentence(d, kind) for d in details if not (d["type"] == "too_short" and d["loc"][0] in inner)]
     if problems:
         count = f"{len(problems)} problem" + ("s" if len(problems) > 1 else "")
         raise ConfigError(f"{where}: {count}\n" + "\n".join(f"  {problem}" for problem in problems))
     return config
 
 
-def dump_config(config: FinetuneConfig) -> str:
+def dump_config(config: BaseModel) -> str:
     """Write a configuration as YAML, every key with its value.
 
     Args:
@@ -151,18 +183,25 @@ def _expand(value: Any, missing: list[str]) -> Any:
     return value
 
 
-def _sentence(detail: Any) -> str:
+def _sentence(detail: Any, kind: type[BaseModel]) -> str:
     """Say one of pydantic's findings in our words."""
     where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        known = (
-            DataSource.model_fields
-            if detail["loc"][0] == "data" and len(detail["loc"]) > 1
-            else FinetuneConfig.model_fields
-        )
+        known = _keys_at(kind, detail["loc"][:-1])
         near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
         return f"{where}: unknown key" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
     message = detail["msg"].removeprefix("Value error, ")
     return f"{where}: {message[0].lower() + message[1:]}" + (
         f" (got {detail['input']!r})" if where and detail["type"] != "missing" else ""
     )
+
+
+def _keys_at(kind: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+    """Known keys at a place inside a configuration: its own, or those of the items of a list in it."""
+    for step in place:
+        if isinstance(step, str) and step in kind.model_fields:
+            inner: list[Any] = [kind.model_fields[step].annotation]
+            while inner and not (isinstance(inner[0], type) and issubclass(inner[0], BaseModel)):
+                inner = [*get_args(inner[0]), *inner[1:]]
+            kind = inner[0] if inner else kind
+    return list(kind.model_fields)

@@ -1,6 +1,7 @@
 """What the terminal shows: progress with rate and time left, tables, and one JSON line for programs."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,17 +73,20 @@ class TrainingWatcher:
 
     Args:
         also: Told each epoch's number, from 1, and its verdict.
+        lines: Print a line per epoch.
 
     Example:
-        >>> watcher = TrainingWatcher(also=lambda epoch, verdict: None)
+        >>> watcher = TrainingWatcher()
         >>> watcher.close()
 
     References:
         Our own.
     """
 
-    def __init__(self, *, also: Callable[[int, Verdict], None]) -> None:
-        self._also = also
+    def __init__(
+        self, *, also: Callable[[int, Verdict], None] = lambda epoch, verdict: None, lines: bool = True
+    ) -> None:
+        self._also, self._lines = also, lines
         self._bar = _bar()
         self._task: Any = None
         self._seen = 0
@@ -94,7 +98,7 @@ class TrainingWatcher:
         if self._task is None:
             self._task = self._bar.add_task("training", total=steps, completed=step - 1, scale=images)
         self._seen += images
-        if not console.is_terminal and time.monotonic() - self._told > 60:
+        if self._lines and not console.is_terminal and time.monotonic() - self._told > 60:
             self._told = time.monotonic()
             rate = self._seen / (self._told - self._started)
             left = (steps - step) * images / rate / 60
@@ -104,12 +108,14 @@ class TrainingWatcher:
     def epoch(self, *, epoch: int, epochs: int, verdict: Verdict, train_loss: float, best: bool) -> None:
         """One epoch was validated."""
         self._also(epoch, verdict)
+        if not self._lines:
+            return
         rate = self._seen / max(time.monotonic() - self._started, 1e-9)
         scores = "  ".join(f"{name} {value:.3f}" for name, value in verdict.scores.items())
-        mark = " *" if best else ""
+        validation = f"val {verdict.loss:.3f}  " if math.isfinite(verdict.loss) else ""
+        mark = " *" if best and math.isfinite(verdict.selection) else ""
         console.print(
-            f"epoch {epoch:>3}/{epochs}  loss {train_loss:.3f}  val {verdict.loss:.3f}  {scores}  "
-            f"{rate:.1f} images/s{mark}",
+            f"epoch {epoch:>3}/{epochs}  loss {train_loss:.3f}  {validation}{scores}  {rate:.1f} images/s{mark}",
             markup=False,
             soft_wrap=True,
         )

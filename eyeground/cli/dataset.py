@@ -9,6 +9,7 @@ from pathlib import Path
 from eyeground.cli.config import ConfigError, DataSource
 from eyeground.cli.console import counting
 from eyeground.data.manifest import Manifest, Source, read_manifest
+from eyeground.data.modalities import Modalities
 from eyeground.data.pixels import PixelStore
 from eyeground.data.prepared import Prepared, open_prepared
 from eyeground.data.preprocessing import Preprocessing
@@ -16,6 +17,7 @@ from eyeground.data.sample import Sample
 from eyeground.data.split import check_split, hold_out_validation, read_split, split_by_patient, write_split
 from eyeground.data.verify import verify
 from eyeground.data.volumes import expand, slice_step
+from eyeground.images.retinal_image import RetinalImage
 
 SPLITS = ("train", "val", "test")
 
@@ -32,6 +34,7 @@ class Dataset:
         notes: What a reader of the results should know.
         sha256: Hash of each file's bytes, by sample id.
         pixels: Gives a sample's pixels.
+        modality: What most images are: ``"fundus"``, ``"oct"``, ``"anterior"`` or ``""``.
 
     References:
         Our own.
@@ -44,6 +47,7 @@ class Dataset:
     notes: tuple[str, ...]
     sha256: dict[str, str]
     pixels: PixelStore
+    modality: str
 
     def of(self, split: str) -> tuple[Sample, ...]:
         """Give the samples of one split.
@@ -117,7 +121,8 @@ def open_manifest(
         if source.path in ready:
             read.append(ready[source.path].source(source.name))
         else:
-            read.append(Source(**{**source.model_dump(), "name": source.name or source.path.name}))
+            words = source.model_dump(include=set(DataSource.model_fields))
+            read.append(Source(**{**words, "name": source.name or source.path.name}))
     known = list(ready.values())
     if len(sources) == len(known) == 1:  # the order of the classes is kept where only it is meant
         classes, ordered = classes or known[0].classes, known[0].ordered if ordered is None else ordered
@@ -152,7 +157,8 @@ def prepared_folders(sources: Sequence[DataSource]) -> dict[Path, Prepared]:
         ready = open_prepared(source.path)
         if ready is None:
             continue
-        named = [key for key, value in source.model_dump(exclude={"path", "name"}).items() if value]
+        own = set(DataSource.model_fields) - {"path", "name"}
+        named = [key for key, value in source.model_dump(include=own).items() if value]
         if named:
             raise ConfigError(
                 f"{source.path} is a prepared folder with a table of its own; leave out {', '.join(named)}"
@@ -250,8 +256,15 @@ def open_dataset(
         store_px=preprocessing.store_px,
         prepared=[folder.images for folder in ready],
     )
+    seen = Modalities(samples)
+
+    def keep(sample: Sample, image: RetinalImage) -> None:
+        seen.see(sample, image)
+        if keep_pixels:
+            pixels.keep(sample, image)
+
     with counting("reading images", len(samples)) as done:
-        sha256 = verify(samples, progress=done, keep=pixels.keep if keep_pixels else None)
+        sha256 = verify(samples, progress=done, keep=keep)
     # What an image was made from tells whether a model has seen it, prepared or not.
     origins = {folder.images: folder.origins() for folder in ready}
     sha256 |= {s.id: origins[s.folder][s.file][2] for s in samples if s.folder in origins}
@@ -261,7 +274,10 @@ def open_dataset(
         absent = [manifest.classes[k] for k in range(len(manifest.classes)) if k not in present[name]]
         if absent:
             notes.append(f"{name} has no image of {', '.join(absent)}: metrics that need it are undefined there")
-    return Dataset(samples, manifest.classes, manifest.ordered, manifest.patients_known, tuple(notes), sha256, pixels)
+    if seen.note:
+        notes.append(seen.note)
+    known = manifest.patients_known
+    return Dataset(samples, manifest.classes, manifest.ordered, known, tuple(notes), sha256, pixels, seen.most)
 
 
 def fingerprint(sha256: dict[str, str]) -> str:

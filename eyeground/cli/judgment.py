@@ -1,6 +1,5 @@
 """A trained model and a data set -> predictions, metrics and the report, as files of a run."""
 
-import csv
 import json
 import math
 import shlex
@@ -19,6 +18,7 @@ from eyeground.atomic_file import write_whole
 from eyeground.cli.config import ConfigError, DataSource
 from eyeground.cli.console import answer, counting, interval_words, tell
 from eyeground.cli.dataset import Dataset, fingerprint, open_dataset
+from eyeground.cli.seen import seen_by
 from eyeground.cli.selection import Score
 from eyeground.cli.trained import Trained, open_run
 from eyeground.data.loader import EvaluationImages
@@ -28,7 +28,7 @@ from eyeground.evaluate.pooling import pool
 from eyeground.evaluate.predictions import Predictions, write_predictions
 from eyeground.evaluate.profiles import retfound2025
 from eyeground.evaluate.scorecard import scorecard
-from eyeground.model.torch.engine import Device, Precision
+from eyeground.model.torch.learner import Device, Precision
 from eyeground.train.finetune import predict_all
 from eyeground.train.journal import read_journal
 from eyeground.train.loop import Verdict
@@ -356,14 +356,10 @@ def _replace_rows(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 def _seen(run: Path, dataset: Dataset, *, allow_seen: bool) -> tuple[str, ...]:
     """Refuse images or patients that the model was trained on or chosen by."""
-    path = run / "split.csv"
-    if not path.is_file():
+    seen = seen_by(run, dataset.samples, dataset.sha256, patients_known=dataset.patients_known)
+    if seen is None:
         return ("the run keeps no split.csv: whether these images were trained on cannot be told",)
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] in ("train", "val")]
-    hashes, patients = {row["sha256"] for row in rows}, {row["patient"] for row in rows}
-    images = [s.file for s in dataset.samples if dataset.sha256[s.id] in hashes]
-    same = [s.file for s in dataset.samples if dataset.patients_known and s.patient in patients]
+    images, same = seen
     if not images and not same:
         return ()
     told = f"{len(images)} of these images were used in training, and {len(same)} carry the id of a patient who was"

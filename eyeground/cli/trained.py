@@ -1,5 +1,6 @@
 """A run's best checkpoint, opened for prediction."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.model.spec import ModelSpec
-from eyeground.model.torch.engine import Device, Precision, TorchEngine
+from eyeground.model.torch.engine import TorchEngine
+from eyeground.model.torch.learner import Device, Precision
 from eyeground.train.checkpoint import CheckpointError, Checkpoints
 
 
@@ -21,6 +23,7 @@ def describe_model(
     ordered: bool,
     preprocessing: Preprocessing,
     slices: str,
+    modality: str,
     frozen_batch_norm: bool,
     precision: Precision,
     batch_size: int,
@@ -34,6 +37,7 @@ def describe_model(
         ordered: Whether they are grades.
         preprocessing: How pixels reach the network.
         slices: Which B-scans of a volume are used.
+        modality: What kind of images it was trained on, ``""`` = not known.
         frozen_batch_norm: Whether batch norm stays on its stored statistics; a resumed run goes on so.
         precision: What it was trained in; a resumed run goes on so.
         batch_size: Images per batch, in training and in judging.
@@ -44,8 +48,8 @@ def describe_model(
 
     Example:
         >>> describe_model(ModelSpec("vit_demo_patch8", 2), classes=("a", "b"), ordered=False,
-        ...     preprocessing=Preprocessing(), slices="center", frozen_batch_norm=False, precision="fp32", batch_size=8,
-        ...     weights_report={})["classes"]
+        ...     preprocessing=Preprocessing(), slices="center", modality="",
+        ...     frozen_batch_norm=False, precision="fp32", batch_size=8, weights_report={})["classes"]
         ['a', 'b']
 
     References:
@@ -57,6 +61,7 @@ def describe_model(
         "ordered": ordered,
         "preprocessing": asdict(preprocessing),
         "slices": slices,
+        "modality": modality,
         "frozen_batch_norm": frozen_batch_norm,
         "precision": precision,
         "batch_size": batch_size,
@@ -116,6 +121,11 @@ def open_run(run: Path, *, device: Device = "auto", precision: Precision = "auto
         )
     checkpoint = Checkpoints(run / "checkpoints").best()
     model = checkpoint.model
+    if "classes" not in model:
+        raise CheckpointError(
+            f"{run}: this run was pre-trained and knows no classes; fine-tune it first: "
+            f"eyeground finetune CONFIG weights={run}"
+        )
     spec = ModelSpec(**model["spec"])
     if precision == "auto" and model["precision"] == "fp32":
         precision = "fp32"  # so that an image gets the same scores here as in the run's own table
@@ -152,3 +162,28 @@ def weights_of_run(run: Path) -> dict[str, NDArray[Any]]:
         Our own.
     """
     return {name: np.asarray(array) for name, array in Checkpoints(run / "checkpoints").best().state["weights"].items()}
+
+
+def modality_of_weights(weights: str) -> str:
+    """Tell what kind of images weights were made from, where that is known.
+
+    Args:
+        weights: ``random``, a file, or a run's folder.
+
+    Returns:
+        ``"fundus"``, ``"oct"`` or another modality; ``""`` when nobody says. RETFound's files say it in their names.
+
+    Example:
+        >>> modality_of_weights("RETFound_mae_natureOCT.safetensors"), modality_of_weights("random")
+        ('oct', '')
+
+    References:
+        RETFound's file names: CFP = color fundus photography.
+    """
+    path = Path(weights)
+    if path.is_dir() and (path / "checkpoints").is_dir():
+        found = Checkpoints(path / "checkpoints").newest(parts=())
+        return str(found.model.get("modality", "")) if found else ""
+    marks = {"oct": "oct", "cfp": "fundus", "fundus": "fundus"}
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", path.stem)
+    return next((marks[word.lower()] for word in words if word.lower() in marks), "")

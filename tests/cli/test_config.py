@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from eyeground.cli.compare_config import CompareConfig
 from eyeground.cli.config import ConfigError, FinetuneConfig
-from eyeground.cli.config_file import check_config, dump_config, load_config
+from eyeground.cli.config_file import check_config, dump_config, load_config, read_values
+from eyeground.cli.pretrain_config import PretrainConfig
+
+KINDS = {"finetune": FinetuneConfig, "pretrain": PretrainConfig, "compare": CompareConfig}
 
 
 def write(folder: Path, text: str) -> Path:
@@ -88,7 +92,17 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_config_loads_and_says_how_to_run_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EYEGROUND_REALDATA", "realdata")
-    assert load_config(path).epochs >= 1
-    head = path.read_text(encoding="utf-8").split("\ndata:")[0]
-    assert f"eyeground finetune {path.relative_to(ROOT)}" in head
+    for name in ("EYEGROUND_REALDATA", "EYEGROUND_READY", "OCTID", "SCANS", "WEIGHTS"):
+        monkeypatch.setenv(name, "somewhere")
+    monkeypatch.chdir(ROOT)
+    verb = path.parent.name
+    config = load_config(path, kind=KINDS[verb])
+    head = path.read_text(encoding="utf-8").split("\ndata:")[0].split("\nfinetune:")[0]
+    assert f"eyeground {verb} {path.relative_to(ROOT)}" in head
+    for init in getattr(config, "inits", ()):
+        if init.pretrain:  # what a comparison carries out must load as well, with its changes
+            values = {**read_values(init.pretrain), **init.pretrain_keys}
+            assert check_config(values, where=init.name, kind=PretrainConfig).epochs >= 1
+        for way in config.ways:
+            values = {**config.finetune, **init.finetune, **way.finetune}
+            assert check_config(values, where=init.name).epochs >= 1

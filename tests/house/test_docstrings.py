@@ -15,20 +15,31 @@ ENTRY = re.compile(r"^    (\*{0,2}\w+)(?: \(.*\))?:", re.MULTILINE)
 # What may lack an example, each with the reason.
 NO_EXAMPLE = {
     "eyeground.cli.answers": "needs a trained run",
+    "eyeground.cli.comparing.run_comparison": "trains networks",
     "eyeground.cli.dataset": "needs a folder of images",
     "eyeground.cli.experiment.run_experiment": "trains a network",
+    "eyeground.cli.features.dataset_of": "needs a folder of images",
+    "eyeground.cli.features.features_of": "needs a folder of images",
+    "eyeground.cli.features.write_features": "needs a folder of images",
+    "eyeground.cli.initializations.origins": "needs a folder of images",
     "eyeground.cli.inspection": "needs a folder of images",
     "eyeground.cli.judgment.Origin": "nothing but facts about a run",
     "eyeground.cli.judgment.judge": "needs a trained run",
     "eyeground.cli.judgment.judge_on": "needs a trained run",
     "eyeground.cli.judgment.predict_split": "needs a trained run",
     "eyeground.cli.main.main": "is the program itself",
+    "eyeground.cli.pretraining": "trains a network",
+    "eyeground.cli.probing.run_probe": "needs a folder of images",
+    "eyeground.cli.reconstruction.reconstruct_images": "needs a trained run",
     "eyeground.cli.trained.Trained": "needs a trained run",
     "eyeground.cli.trained.open_run": "needs a trained run",
     "eyeground.cli.trained.weights_of_run": "needs a trained run",
+    "eyeground.cli.training": "needs a folder of images",
+    "eyeground.cli.unlabelled": "needs a folder of images",
     "eyeground.train.finetune.finetune": "trains a network",
     "eyeground.train.loop.Run": "needs an engine and everything around it",
     "eyeground.train.loop.run": "trains a network",
+    "eyeground.train.pretrain.pretrain": "trains a network",
 }
 
 

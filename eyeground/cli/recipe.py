@@ -1,0 +1,149 @@
+"""A configuration's keys -> the parts of a run that they describe."""
+
+from pathlib import Path
+
+from eyeground.cli.config import FinetuneConfig, RunConfig
+from eyeground.cli.trained import weights_of_run
+from eyeground.data.augment import Augmentation
+from eyeground.data.preprocessing import Preprocessing
+from eyeground.model.spec import ModelSpec
+from eyeground.model.weights import Tensors, read_weights
+from eyeground.train.finetune import LearningRate
+
+
+def preprocessing_of(config: RunConfig) -> Preprocessing:
+    """Take the preprocessing out of a configuration.
+
+    Args:
+        config: A checked configuration.
+
+    Returns:
+        How pixels reach the network.
+
+    Example:
+        >>> preprocessing_of(RunConfig(data="images")).resized_px
+        256
+
+    References:
+        RETFound: no extra crop above 224 px.
+    """
+    default = 0.875 if config.image_px <= 224 else 1.0
+    return Preprocessing(
+        image_px=config.image_px,
+        crop_field=config.crop_field,
+        store_px=config.store_px,
+        fit=config.fit,
+        crop_fraction=config.crop_fraction or default,
+        mean=config.mean,
+        std=config.std,
+    )
+
+
+def augmentation_of(config: RunConfig) -> Augmentation:
+    """Take the augmentation out of a configuration.
+
+    Args:
+        config: A checked configuration.
+
+    Returns:
+        What is drawn in training.
+
+    Example:
+        >>> augmentation_of(RunConfig(data="images")).horizontal_flip
+        0.5
+
+    References:
+        Our own.
+    """
+    return Augmentation(
+        crop_scale=config.crop_scale,
+        crop_ratio=config.crop_ratio,
+        horizontal_flip=config.horizontal_flip,
+        vertical_flip=config.vertical_flip,
+        rotation_degrees=config.rotation_degrees,
+        color_jitter=config.color_jitter,
+        color_jitter_probability=config.color_jitter_probability,
+        brightness_contrast=config.brightness_contrast,
+        grayscale=config.grayscale,
+        blur=config.blur,
+        rand_augment=config.rand_augment,
+        random_erasing=config.random_erasing,
+    )
+
+
+def learning_rate_of(config: RunConfig) -> LearningRate:
+    """Take the course of the learning rate out of a configuration.
+
+    Args:
+        config: A checked configuration.
+
+    Returns:
+        The course.
+
+    Example:
+        >>> learning_rate_of(RunConfig(data="images")).blr
+        0.005
+
+    References:
+        Our own.
+    """
+    return LearningRate(config.blr, config.lr, config.min_lr, config.warmup_epochs, config.schedule)
+
+
+def spec_of(config: FinetuneConfig, *, classes: int) -> ModelSpec:
+    """Take the network out of a configuration.
+
+    Args:
+        config: A checked configuration.
+        classes: Number of classes (K).
+
+    Returns:
+        What to build.
+
+    Raises:
+        ValueError: If the network cannot be so.
+
+    Example:
+        >>> spec_of(FinetuneConfig(data="images"), classes=5).name
+        'vit_large_patch16'
+
+    References:
+        Our own.
+    """
+    return ModelSpec(
+        config.model,
+        classes=classes,
+        image_px=config.image_px,
+        pool=config.pool,
+        fc_norm_passes=config.fc_norm_passes,
+        drop_path=config.drop_path,
+        options=config.model_options,
+    )
+
+
+def starting_weights(config: RunConfig) -> Tensors | None:
+    """Read the starting weights: none, a file, or another run's best.
+
+    Args:
+        config: A checked configuration.
+
+    Returns:
+        Arrays by the file's own names; None = random, drawn from the seed.
+
+    Raises:
+        WeightsRefused: If the file is missing or damaged.
+        CheckpointError: If the run's folder holds no sound checkpoint.
+
+    Example:
+        >>> starting_weights(RunConfig(data="images")) is None
+        True
+
+    References:
+        Our own.
+    """
+    if config.weights == "random":
+        return None
+    path = Path(config.weights)
+    if path.is_dir():
+        return weights_of_run(path)
+    return read_weights(path)
