@@ -50,6 +50,46 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, kind: type[C] = Fi
     return check_config(values, where=str(path), kind=kind)
 
 
+def load_or_resume(
+    config: Path | None, overrides: Sequence[str], resume: Path | None, *, kind: type[C], verb: str
+) -> tuple[str, C]:
+    """Read the configuration that a training command was given, or that of the run it goes on with.
+
+    Args:
+        config: A YAML file; None with ``resume``.
+        overrides: ``key=value`` words.
+        resume: Folder of an interrupted run; its own ``config.yaml`` is taken.
+        kind: Which keys there are.
+        verb: The command, for messages.
+
+    Returns:
+        A name for the run, and the checked configuration.
+
+    Raises:
+        ConfigError: If both or neither are given, the run keeps no configuration, or anything in it is wrong.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "c.yaml"
+        >>> _ = path.write_text("data: images")
+        >>> load_or_resume(path, [], None, kind=FinetuneConfig, verb="finetune")[0]
+        'c'
+
+    References:
+        Our own.
+    """
+    if resume is None:
+        if config is None:
+            raise ConfigError(f"give a CONFIG, or --resume RUN; examples are in configs/{verb}/")
+        return config.stem, load_config(config, overrides, kind=kind)
+    if config is not None or overrides:
+        raise ConfigError("--resume takes the run's own config.yaml: leave CONFIG and KEY=VALUE away")
+    saved = resume / "config.yaml"
+    if not saved.is_file():
+        raise ConfigError(f"{resume}: no config.yaml there; give the folder that an earlier 'eyeground {verb}' made")
+    return resume.name, load_config(saved, kind=kind)
+
+
 def read_values(path: Path) -> dict[str, Any]:
     """Read a YAML file of keys and values, not yet checked.
 

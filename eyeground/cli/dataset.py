@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from eyeground.cli.config import ConfigError, DataSource
 from eyeground.cli.console import counting
@@ -239,15 +240,102 @@ def open_dataset(
     References:
         Our own.
     """
-    ready = prepared_folders(sources).values()
-    other = [folder.mismatch(crop_field=preprocessing.crop_field, store_px=preprocessing.store_px) for folder in ready]
-    if any(other):
-        raise ConfigError("; ".join(filter(None, other)))
+    ready = check_prepared(sources, preprocessing)
     manifest = open_manifest(sources, classes=classes, ordered=ordered)
     if split in SPLITS:
         samples = tuple(replace(sample, split=split) for sample in manifest.samples)
     else:
         samples = split_samples(manifest.samples, split=split, split_seed=split_seed, val_fraction=val_fraction)
+    images = read_images(samples, ready, preprocessing=preprocessing, slices=slices, keep_pixels=keep_pixels)
+    samples = images.samples
+    notes = list(manifest.notes)
+    present = {name: {s.label for s in samples if s.split == name} for name in {s.split for s in samples}}
+    for name in (name for name in ("val", "test") if name in present):
+        absent = [manifest.classes[k] for k in range(len(manifest.classes)) if k not in present[name]]
+        if absent:
+            notes.append(f"{name} has no image of {', '.join(absent)}: metrics that need it are undefined there")
+    notes += [images.kinds.note] if images.kinds.note else []
+    return Dataset(
+        samples,
+        manifest.classes,
+        manifest.ordered,
+        manifest.patients_known,
+        tuple(notes),
+        images.sha256,
+        images.pixels,
+        images.kinds.most,
+    )
+
+
+def check_prepared(sources: Sequence[DataSource], preprocessing: Preprocessing) -> tuple[Prepared, ...]:
+    """Find the prepared folders among the sources, and refuse those made for another preprocessing.
+
+    Args:
+        sources: As configured.
+        preprocessing: How pixels will be cropped and shrunk.
+
+    Returns:
+        The prepared folders.
+
+    Raises:
+        ConfigError: If one was made for another crop or size; all are named.
+        DataProblems: If one is not finished or damaged.
+
+    References:
+        Our own.
+    """
+    ready = tuple(prepared_folders(sources).values())
+    other = [folder.mismatch(crop_field=preprocessing.crop_field, store_px=preprocessing.store_px) for folder in ready]
+    if any(other):
+        raise ConfigError("; ".join(filter(None, other)))
+    return ready
+
+
+class Images(NamedTuple):
+    """Samples that have really been read.
+
+    Args:
+        samples: Volumes expanded to the chosen B-scans.
+        pixels: Gives a sample's pixels.
+        sha256: Hash by sample id of each file's bytes, or of those of the file it was prepared from.
+        kinds: What kind of images they are.
+
+    References:
+        Our own.
+    """
+
+    samples: tuple[Sample, ...]
+    pixels: PixelStore
+    sha256: dict[str, str]
+    kinds: Modalities
+
+
+def read_images(
+    samples: Sequence[Sample],
+    ready: Sequence[Prepared],
+    *,
+    preprocessing: Preprocessing,
+    slices: str,
+    keep_pixels: bool = True,
+) -> Images:
+    """Decode every image once, and keep its pixels where there is room.
+
+    Args:
+        samples: With their splits: volumes are expanded after the split.
+        ready: The prepared folders among their sources.
+        preprocessing: How pixels are cropped and shrunk on reading.
+        slices: Which B-scans of a volume are taken: ``center``, ``all`` or ``every:N``.
+        keep_pixels: Keep what was decoded, for training or prediction.
+
+    Returns:
+        The images.
+
+    Raises:
+        DataProblems: If one cannot be read, or the same bytes stand in two splits or under two labels; all at once.
+
+    References:
+        Our own.
+    """
     if slice_step(slices):
         with counting("reading headers", len(samples)) as done:
             samples = expand(samples, slices=slices, progress=done)
@@ -256,10 +344,10 @@ def open_dataset(
         store_px=preprocessing.store_px,
         prepared=[folder.images for folder in ready],
     )
-    seen = Modalities(samples)
+    kinds = Modalities(samples)
 
     def keep(sample: Sample, image: RetinalImage) -> None:
-        seen.see(sample, image)
+        kinds.see(sample, image)
         if keep_pixels:
             pixels.keep(sample, image)
 
@@ -268,16 +356,7 @@ def open_dataset(
     # What an image was made from tells whether a model has seen it, prepared or not.
     origins = {folder.images: folder.origins() for folder in ready}
     sha256 |= {s.id: origins[s.folder][s.file][2] for s in samples if s.folder in origins}
-    notes = list(manifest.notes)
-    present = {name: {s.label for s in samples if s.split == name} for name in {s.split for s in samples}}
-    for name in (name for name in ("val", "test") if name in present):
-        absent = [manifest.classes[k] for k in range(len(manifest.classes)) if k not in present[name]]
-        if absent:
-            notes.append(f"{name} has no image of {', '.join(absent)}: metrics that need it are undefined there")
-    if seen.note:
-        notes.append(seen.note)
-    known = manifest.patients_known
-    return Dataset(samples, manifest.classes, manifest.ordered, known, tuple(notes), sha256, pixels, seen.most)
+    return Images(tuple(samples), pixels, sha256, kinds)
 
 
 def fingerprint(sha256: dict[str, str]) -> str:

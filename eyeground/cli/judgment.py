@@ -18,6 +18,7 @@ from eyeground.atomic_file import write_whole
 from eyeground.cli.config import ConfigError, DataSource
 from eyeground.cli.console import answer, counting, interval_words, tell
 from eyeground.cli.dataset import Dataset, fingerprint, open_dataset
+from eyeground.cli.run_folder import numbered_folder
 from eyeground.cli.seen import seen_by
 from eyeground.cli.selection import Score
 from eyeground.cli.trained import Trained, open_run
@@ -309,15 +310,7 @@ def _evaluation_folder(run: Path, source: DataSource, name: str) -> Path:
         return shelf / name
     place = source.path.resolve()
     stem = place.parent.name if place.name == "images" else place.name
-    number = 1
-    while True:
-        folder = shelf / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
+    return numbered_folder(shelf, stem)
 
 
 def record_epoch(folder: Path, epoch: int, columns: Mapping[str, float]) -> None:

@@ -5,7 +5,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from eyeground.data.augment import Augmentation, training_transform
 from eyeground.data.loader import EvaluationImages, order_of
 from eyeground.data.modalities import mismatch
 from eyeground.data.preprocessing import Preprocessing
+from eyeground.data.sample import Sample
 from eyeground.data.split import read_hashes
 from eyeground.evaluate.probe import knn_probe
 from eyeground.model.spec import MaeSpec, SimclrSpec
@@ -39,6 +40,7 @@ from eyeground.train.pretrain import pretrain
 # What does not change what is learned: a run may be resumed with other values.
 FREE = {"out", "device", "threads", "workers", "keep_checkpoints", "checkpoint_seconds", "checkpoint_steps"}
 FREE |= {"picture_epochs", "grad_checkpointing"}
+_ON_THE_MAP = 500
 
 
 def run_pretraining(config: PretrainConfig, *, name: str, resume: Path | None, as_json: bool) -> None:
@@ -120,7 +122,7 @@ def pretrain_run(
         write_whole(folder / "health.json", (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
         draw_learning(folder)
         if progress.finished:
-            draw_map(folder, parts.engine, parts.labelled, parts.images.classes, batch_size=config.batch_size)
+            draw_map(folder, parts.engine, parts.mapped, parts.images.classes, batch_size=config.batch_size)
             if isinstance(parts.engine, MaeEngine):
                 draw_reconstructions(folder / "reconstruction.png", parts.engine, parts.shown, parts.preprocessing)
     return folder, health
@@ -137,6 +139,7 @@ class _Parts:
     frozen_batch_norm: bool
     weights_report: Mapping[str, Sequence[str]]
     labelled: EvaluationImages
+    mapped: EvaluationImages
     shown: EvaluationImages
 
 
@@ -188,12 +191,18 @@ def _prepare(config: PretrainConfig, *, resume: Path | None, before: Checkpoint 
     if before:
         report = before.model["weights_report"]
     order = order_of(samples=len(images.labelled), seed=config.seed, epoch=0)[: config.neighbors]
-    labelled = EvaluationImages(
-        [images.labelled[row] for row in sorted(order.tolist())], pixels=images.pixels, preprocessing=preprocessing
+    labels = {sample.id: sample.label for sample in images.labelled}
+    some = [replace(sample, label=labels.get(sample.id)) for sample in _spread(images.samples, _ON_THE_MAP)]
+    labelled, mapped, shown = (
+        EvaluationImages(chosen, pixels=images.pixels, preprocessing=preprocessing)
+        for chosen in ([images.labelled[row] for row in sorted(order.tolist())], some, _spread(images.samples, 8))
     )
-    some = images.samples[:: max(1, len(images.samples) // 8)][:8]
-    shown = EvaluationImages(some, pixels=images.pixels, preprocessing=preprocessing)
-    return _Parts(images, engine, preprocessing, augmentation, frozen, report, labelled, shown)
+    return _Parts(images, engine, preprocessing, augmentation, frozen, report, labelled, mapped, shown)
+
+
+def _spread(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """Take a few samples from all over a set."""
+    return list(samples[:: max(1, math.ceil(len(samples) / most))])
 
 
 def _spec(config: PretrainConfig) -> MaeSpec | SimclrSpec:
@@ -321,6 +330,8 @@ def _neighbors(engine: Any, parts: _Parts, batch_size: int) -> Verdict:
     if not asks.any() or asks.all() or len(present) < 2:
         return Verdict(math.nan, {}, math.nan)
     scores = knn_probe(features[~asks], truth[~asks], features[asks], classes=classes).scores
-    said = scores.argmax(axis=1)
+    # Votes count by how rare a class is: among mostly healthy eyes every neighbor of a sick one may be healthy.
+    share = np.bincount(truth[~asks], minlength=classes) / (~asks).sum()
+    said = (scores / np.maximum(share, 1e-9)).argmax(axis=1)
     recall = [float((said[truth[asks] == k] == k).mean()) for k in present]
     return Verdict(math.nan, {"knn_accuracy": float(np.mean(recall)), "knn_chance": 1 / len(present)}, math.nan)

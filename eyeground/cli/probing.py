@@ -18,6 +18,7 @@ from eyeground.cli.console import answer, counting, interval_words, table, tell
 from eyeground.cli.dataset import SPLITS, Dataset
 from eyeground.cli.features import FeatureTable, dataset_of, features_of
 from eyeground.cli.recipe import starting_weights
+from eyeground.cli.run_folder import numbered_folder
 from eyeground.evaluate.confidence import Estimate, bootstrap, estimates
 from eyeground.evaluate.embedding import embedding_map
 from eyeground.evaluate.embedding_plots import embedding_panels
@@ -193,15 +194,7 @@ def _make_folder(out: Path | None, name: str) -> Path:
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         return out
-    number = 1
-    while True:
-        folder = Path("runs") / (f"{name}-probe" if number == 1 else f"{name}-probe-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
+    return numbered_folder(Path("runs"), f"{name}-probe")
 
 
 def _fit(

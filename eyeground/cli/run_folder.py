@@ -59,9 +59,31 @@ def reserve_folder(out: Path | None, name: str, *, verb: str) -> Path:
         check_folder(out, verb=verb)
         out.mkdir(parents=True, exist_ok=True)
         return out
+    return numbered_folder(Path("runs"), name)
+
+
+def numbered_folder(shelf: Path, name: str) -> Path:
+    """Make a folder of a free name: two commands at once get two folders.
+
+    Args:
+        shelf: Where.
+        name: Its name; ``-2``, ``-3`` ... are appended where it is taken.
+
+    Returns:
+        The new folder.
+
+    Example:
+        >>> import tempfile
+        >>> shelf = Path(tempfile.mkdtemp())
+        >>> numbered_folder(shelf, "a").name, numbered_folder(shelf, "a").name
+        ('a', 'a-2')
+
+    References:
+        Our own.
+    """
     number = 1
     while True:
-        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        folder = shelf / (name if number == 1 else f"{name}-{number}")
         try:
             folder.mkdir(parents=True)
         except FileExistsError:

@@ -6,17 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eyeground.cli.config import ConfigError
-from eyeground.cli.console import counting
-from eyeground.cli.dataset import open_manifest, prepared_folders, split_samples
+from eyeground.cli.dataset import check_prepared, open_manifest, read_images, split_samples
 from eyeground.cli.pretrain_config import PretrainConfig
-from eyeground.data.modalities import Modalities
 from eyeground.data.pixels import PixelStore
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
 from eyeground.data.split import check_split, write_split
-from eyeground.data.verify import verify
-from eyeground.data.volumes import expand, slice_step
-from eyeground.images.retinal_image import RetinalImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +73,7 @@ def open_unlabelled(config: PretrainConfig, preprocessing: Preprocessing) -> Unl
     References:
         Our own.
     """
-    ready = prepared_folders(config.data).values()
-    other = [folder.mismatch(crop_field=preprocessing.crop_field, store_px=preprocessing.store_px) for folder in ready]
-    if any(other):
-        raise ConfigError("; ".join(filter(None, other)))
+    ready = check_prepared(config.data, preprocessing)
     samples: list[Sample] = []
     labelled: tuple[Sample, ...] = ()
     classes: tuple[str, ...] = ()
@@ -103,28 +95,11 @@ def open_unlabelled(config: PretrainConfig, preprocessing: Preprocessing) -> Unl
             labelled, classes = known, manifest.classes
         samples += named
         notes += manifest.notes
-    if slice_step(config.slices):
-        with counting("reading headers", len(samples)) as done:
-            samples = list(expand(samples, slices=config.slices, progress=done))
     if not samples:
-        raise ConfigError("no image is left to learn from: look at data, training_part_of and slices")
+        raise ConfigError("no image is left to learn from: look at data and training_part_of")
     check_split(samples)
-    pixels = PixelStore(
-        crop_field=preprocessing.crop_field,
-        store_px=preprocessing.store_px,
-        prepared=[folder.images for folder in ready],
-    )
-    seen = Modalities(samples)
-
-    def keep(sample: Sample, image: RetinalImage) -> None:
-        pixels.keep(sample, image)
-        seen.see(sample, image)
-
-    with counting("reading images", len(samples)) as done:
-        # Without labels: the same picture under two labels is no fault here.
-        sha256 = verify([replace(sample, label=None) for sample in samples], progress=done, keep=keep)
-    origins = {folder.images: folder.origins() for folder in ready}
-    sha256 |= {s.id: origins[s.folder][s.file][2] for s in samples if s.folder in origins}
-    if seen.note:
-        notes.append(seen.note)
-    return Unlabelled(tuple(samples), labelled, classes, sha256, seen.most, pixels, tuple(notes))
+    # Without labels: the same picture under two labels is no fault here.
+    bare = [replace(sample, label=None) for sample in samples]
+    images = read_images(bare, ready, preprocessing=preprocessing, slices=config.slices)
+    notes += [images.kinds.note] if images.kinds.note else []
+    return Unlabelled(images.samples, labelled, classes, images.sha256, images.kinds.most, images.pixels, tuple(notes))

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from eyeground.evaluate.drawing import ACCENT, FAINT, GRAY, INK, style, svg
 
 # Title, journal key, and whether the axis is logarithmic.
 _PANELS = (
-    ("spread of embeddings (1 = even, 0 = collapsed)", "spread", False),
+    ("spread of embeddings (0 = collapsed)", "spread", False),
     ("directions used (effective rank)", "effective_rank", False),
     ("length of the gradient", "gradient_norm", True),
     ("alignment of the two views (0 = equal)", "alignment", False),
@@ -66,6 +66,8 @@ def pretraining_curves(journal: Sequence[Mapping[str, Any]]) -> str:
             axes.set_title(title)
             if logarithmic:
                 axes.set_yscale("log")
+                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axes.yaxis.set_minor_formatter(NullFormatter())
             elif key in ("spread", "alignment"):
                 axes.set_ylim(bottom=0)
         places = places[len(panels) :]

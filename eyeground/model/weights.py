@@ -143,7 +143,7 @@ def write_weights(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Map
     References:
         safetensors format, version 0.3.
     """
-    ordered = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    ordered = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     write_whole(path, save(ordered, dict(metadata) if metadata else None))
 
 
@@ -231,6 +231,8 @@ def fit(
     for name, wanted in shapes.items():
         array = tensors.get(name)
         wanted = tuple(wanted)
+        if array is not None and wanted == () and array.shape == (1,):
+            array = array.reshape(())  # counters, as our checkpoints held them until November 2026
         if array is None:
             if name in buffers:
                 continue

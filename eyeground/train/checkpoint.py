@@ -109,7 +109,8 @@ class Checkpoints:
             part.mkdir()
             hashes = {}
             for name, arrays in state.items():
-                content = save({key: np.ascontiguousarray(arrays[key]) for key in sorted(arrays)})
+                # Not ascontiguousarray, which gives a counter of shape () the shape (1,).
+                content = save({key: np.asarray(arrays[key], order="C") for key in sorted(arrays)})
                 _write(part / f"{name}.safetensors", content)
                 hashes[name] = hashlib.sha256(content).hexdigest()
             record = {

@@ -1,7 +1,4 @@
-"""A masked autoencoder learns twenty photographs until the patches it never saw have their light and color back.
-
-For discs and maculae as well it takes three times as long: 1500 steps with a decoder of 2 x 96 gave r 0.986 and more.
-"""
+"""A masked autoencoder learns twenty photographs until discs, maculae and light come back where it never saw them."""
 
 import os
 from pathlib import Path
@@ -20,7 +17,7 @@ from eyeground.model.torch.mae import MaskedAutoencoder
 from eyeground.train.reconstruction import reconstruct, sheet
 from eyeground.train.schedule import warmup_cosine
 
-COUNT, PX, STEPS = 20, 64, 500
+COUNT, PX, STEPS = 20, 64, 1500
 PREPROCESSING = Preprocessing(image_px=PX, crop_fraction=1.0)
 
 
@@ -38,14 +35,14 @@ def test_hidden_patches_of_twenty_photographs_come_back(tmp_path: Path) -> None:
     images = torch.from_numpy(normalize(squares, PREPROCESSING))
     assert len(images) == COUNT
     torch.manual_seed(0)
-    spec = MaeSpec("vit_demo_patch8", image_px=PX, decoder_width=64, decoder_depth=1, decoder_heads=4)
+    spec = MaeSpec("vit_demo_patch8", image_px=PX, decoder_width=96, decoder_depth=2, decoder_heads=3)
     mae = MaskedAutoencoder(spec)
     learned = [parameter for parameter in mae.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learned, betas=(0.9, 0.95))
     losses = []
     for step in range(STEPS):
         for group in optimizer.param_groups:
-            group["lr"] = warmup_cosine(step, epochs=STEPS, peak=4e-3, warmup_epochs=50, minimum=0.0)
+            group["lr"] = warmup_cosine(step, epochs=STEPS, peak=2e-3, warmup_epochs=50, minimum=0.0)
         loss, _, _ = mae(images)  # another mask at every step
         optimizer.zero_grad()
         loss.backward()
@@ -68,7 +65,7 @@ def test_hidden_patches_of_twenty_photographs_come_back(tmp_path: Path) -> None:
     title = f"loss {first:.3f} -> {last:.3f}; hidden pixels: r {np.mean(alike):.3f}, at least {min(alike):.3f}"
     sheet(drawn[:6], [f"photograph {i + 1}" for i in range(6)], title=title).save(tmp_path / "sheet.png")
     print(tmp_path / "sheet.png", title)  # noqa: T201
-    assert last < first * 0.1
-    assert np.mean(alike) > 0.9  # over hidden patches alone: the visible ones would flatter it
+    assert last < first * 0.05
+    assert min(alike) > 0.9  # over hidden patches alone: the visible ones would flatter it
     whole = [np.corrcoef(four.pasted.ravel(), four.original.ravel())[0, 1] for four in drawn]
     assert min(whole) > 0.9

@@ -177,3 +177,11 @@ def test_folded_batch_norm_is_recognized_and_kept_frozen(realdata: Path) -> None
         before = engine.state()["weights"]["bn1.running_mean"].copy()
         engine.train_step([(images, targets)], lr=1e-4, seed=0)
         assert np.array_equal(engine.state()["weights"]["bn1.running_mean"], before) is frozen
+
+
+def test_a_counter_of_an_earlier_checkpoint_is_taken() -> None:
+    # Until November 2026 our checkpoints held counters with the shape (1,).
+    network = build(ModelSpec("mobilenetv2_035", classes=2))
+    tensors = {name: np.atleast_1d(tensor.numpy()) for name, tensor in network.state_dict().items()}
+    assert tensors["bn1.num_batches_tracked"].shape == (1,)
+    assert load(network, tensors).ok

@@ -207,3 +207,13 @@ def test_leftovers_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
     save(shelf, 1)
     assert not list(tmp_path.glob(".*.part"))
     assert shelf.steps() == [1]
+
+
+def test_a_counter_without_dimensions_stays_one(tmp_path: Path) -> None:
+    shelf = Checkpoints(tmp_path)
+    turned = np.arange(6.0).reshape(2, 3).T
+    shelf.save(step=1, state={"weights": {"n": np.array(3), "w": turned}}, progress={}, model={}, best_step=None)
+    newest = shelf.newest()
+    assert newest is not None
+    assert newest.state["weights"]["n"].shape == ()
+    assert np.array_equal(newest.state["weights"]["w"], turned)

@@ -13,22 +13,9 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
 ) -> None:
     """Fine-tune a model on labelled images, judge it on other patients, and write a report."""
-    from eyeground.cli.config import ConfigError
-    from eyeground.cli.config_file import load_config
+    from eyeground.cli.config import FinetuneConfig
+    from eyeground.cli.config_file import load_or_resume
     from eyeground.cli.experiment import run_experiment
 
-    words = list(overrides or [])
-    if resume is not None:
-        if config is not None or words:
-            raise ConfigError("--resume takes the run's own config.yaml: leave CONFIG and KEY=VALUE away")
-        saved = resume / "config.yaml"
-        if not saved.is_file():
-            raise ConfigError(
-                f"{resume}: no config.yaml there; give the folder that an earlier 'eyeground finetune' made"
-            )
-        name, settings = resume.name, load_config(saved)
-    else:
-        if config is None:
-            raise ConfigError("give a CONFIG, or --resume RUN; examples are in configs/finetune/")
-        name, settings = config.stem, load_config(config, words)
+    name, settings = load_or_resume(config, overrides or [], resume, kind=FinetuneConfig, verb="finetune")
     run_experiment(settings, name=name, resume=resume, as_json=as_json)

@@ -13,21 +13,9 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
 ) -> None:
     """Learn from images without labels (MAE or SimCLR); a run that has collapsed is stopped, with the reason."""
-    from eyeground.cli.config import ConfigError
-    from eyeground.cli.config_file import load_config
+    from eyeground.cli.config_file import load_or_resume
     from eyeground.cli.pretrain_config import PretrainConfig
     from eyeground.cli.pretraining import run_pretraining
 
-    words = list(overrides or [])
-    if resume is not None:
-        if config is not None or words:
-            raise ConfigError("--resume takes the run's own config.yaml: leave CONFIG and KEY=VALUE away")
-        saved = resume / "config.yaml"
-        if not saved.is_file():
-            raise ConfigError(f"{resume}: no config.yaml there; give the folder that 'eyeground pretrain' made")
-        name, settings = resume.name, load_config(saved, kind=PretrainConfig)
-    else:
-        if config is None:
-            raise ConfigError("give a CONFIG, or --resume RUN; examples are in configs/pretrain/")
-        name, settings = config.stem, load_config(config, words, kind=PretrainConfig)
+    name, settings = load_or_resume(config, overrides or [], resume, kind=PretrainConfig, verb="pretrain")
     run_pretraining(settings, name=name, resume=resume, as_json=as_json)
