@@ -335,8 +335,10 @@ def has_folded_batch_norm(tensors: Mapping[str, NDArray[Any]]) -> bool:
     References:
         Our own; met in weights converted from inference-only files.
     """
-    means = [array for name, array in tensors.items() if name.endswith("running_mean")]
-    variances = [array for name, array in tensors.items() if name.endswith("running_var")]
+    # A projector from pre-training has batch norms of its own, which say nothing about the encoder's.
+    encoder = {name: array for name, array in tensors.items() if not _PRETRAINING_ONLY.match(name)}
+    means = [array for name, array in encoder.items() if name.endswith("running_mean")]
+    variances = [array for name, array in encoder.items() if name.endswith("running_var")]
     if not means or not variances:
         return False
     return not any(mean.any() for mean in means) and all(np.ptp(variance) == 0 for variance in variances)

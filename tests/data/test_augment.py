@@ -1,11 +1,13 @@
 """The recipes' transforms, and randomness that hangs on (seed, epoch, sample id) alone."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from timm.data.auto_augment import rand_augment_transform
 from torchvision import transforms
@@ -78,11 +80,52 @@ def test_normalization_equals_torchvision() -> None:
 
 
 def test_augmentations_that_are_off_change_nothing_but_the_crop() -> None:
-    still = Augmentation((1.0, 1.0), (1.0, 1.0), 0, 0, 0, (0, 0, 0, 0), "", 0)
-    transform = training_transform(Preprocessing(image_px=60, mean=(0,) * 3, std=(1,) * 3), still)
+    assert np.allclose(drawn(STILL), PICTURE[:, :60], atol=1e-3)
+
+
+STILL = Augmentation(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), horizontal_flip=0, rand_augment="", random_erasing=0)
+
+
+def drawn(augmentation: Augmentation) -> NDArray[np.float32]:
+    """The picture once more, in gray levels, shape (60, 60, 3)."""
+    transform = training_transform(Preprocessing(image_px=60, mean=(0,) * 3, std=(1,) * 3), augmentation)
     with draws(0):
-        tensor = transform(PICTURE[:, :60])
-    assert np.allclose(tensor.numpy().transpose(1, 2, 0) * 255, PICTURE[:, :60], atol=1e-3)
+        levels: NDArray[np.float32] = transform(PICTURE[:, :60]).numpy().transpose(1, 2, 0) * 255
+    return levels
+
+
+def test_simclr_changes_do_what_they_say() -> None:
+    gray = drawn(replace(STILL, grayscale=1.0))
+    assert np.array_equal(gray[..., 0], gray[..., 1])
+    assert np.array_equal(gray[..., 0], gray[..., 2])
+    jitter = replace(STILL, color_jitter=(0.4, 0.4, 0.4, 0.1))
+    assert not np.allclose(drawn(jitter), drawn(STILL), atol=1)
+    assert np.array_equal(drawn(replace(jitter, color_jitter_probability=0.0)), drawn(STILL))
+    assert not np.allclose(drawn(replace(STILL, brightness_contrast=(0.2, 0.2))), drawn(STILL), atol=1)
+    # A blur takes fine detail away and leaves the mean.
+    blurred, sharp = drawn(replace(STILL, blur=1.0)), drawn(STILL)
+    assert np.abs(np.diff(blurred, axis=0)).mean() < 0.95 * np.abs(np.diff(sharp, axis=0)).mean()
+    assert blurred.mean() == pytest.approx(sharp.mean(), rel=0.02)
+
+
+def test_two_views_differ_and_are_the_same_again() -> None:
+    def views() -> NDArray[np.float32]:
+        stream = training_batches(
+            SAMPLES,
+            pixels=lambda sample: PICTURE,
+            preprocessing=Preprocessing(image_px=16),
+            augmentation=Augmentation(),
+            batch_size=4,
+            epochs=1,
+            seed=0,
+            views=2,
+        )
+        return next(stream).images
+
+    first = views()
+    assert first.shape == (4, 2, 3, 16, 16)
+    assert not np.allclose(first[:, 0], first[:, 1])
+    assert np.array_equal(first, views())
 
 
 def test_an_unknown_rand_augment_string_is_refused() -> None:

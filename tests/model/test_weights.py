@@ -185,3 +185,11 @@ def test_a_counter_of_an_earlier_checkpoint_is_taken() -> None:
     tensors = {name: np.atleast_1d(tensor.numpy()) for name, tensor in network.state_dict().items()}
     assert tensors["bn1.num_batches_tracked"].shape == (1,)
     assert load(network, tensors).ok
+
+
+def test_folded_batch_norm_is_seen_beside_a_projector() -> None:
+    # The projector of a SimCLR run has statistics of its own; the encoder's stay folded.
+    folded = {"backbone.bn1.running_mean": np.zeros(4), "backbone.bn1.running_var": np.full(4, 0.999)}
+    projector = {"projector.1.running_mean": np.ones(4), "projector.1.running_var": np.arange(4.0)}
+    assert has_folded_batch_norm(canonical({**folded, **projector}))
+    assert not has_folded_batch_norm(canonical({**folded, **projector, "backbone.bn2.running_mean": np.ones(4)}))
