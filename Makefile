@@ -2,10 +2,10 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt faults bench docs lock
+.PHONY: help setup setup-paddle setup-mindspore demo test check fmt faults bench docs lock
 
 help:  ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 setup: .venv/ready  ## make .venv with the locked packages
 
@@ -13,6 +13,17 @@ setup: .venv/ready  ## make .venv with the locked packages
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock -e .
+	touch $@
+
+setup-paddle: .venv-paddle/ready  ## make .venv-paddle, where engine=paddle runs
+
+setup-mindspore: .venv-mindspore/ready  ## make .venv-mindspore, where engine=mindspore runs (it needs numpy 1.26)
+
+# The engines' processes need their framework, numpy and safetensors, and none of the package's other dependencies.
+.venv-%/ready: requirements-%.lock .venv/ready
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python -r requirements-$*.lock
+	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --no-deps -e .
 	touch $@
 
 demo: setup  ## phantoms -> fine-tune -> evaluate -> report, in a few minutes
@@ -41,5 +52,7 @@ docs: setup  ## the commands' pages, written from their own help
 	$(BIN)/python -m docs.commands
 
 lock: setup  ## pin the newest versions (no index address is written)
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --extra dev \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --extra dev --extra onnx \
 		--python-version 3.11 pyproject.toml -o requirements.lock
+	for name in paddle mindspore; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
+		--no-annotate --python-version 3.11 requirements-$$name.in -o requirements-$$name.lock; done

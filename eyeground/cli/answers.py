@@ -21,7 +21,7 @@ from eyeground.images.quality import verdict
 from eyeground.images.read import look, read
 from eyeground.images.refusal import ImageRefused
 from eyeground.images.retinal_image import RetinalImage
-from eyeground.model.torch.learner import Device, Precision
+from eyeground.model.optimization import Device, Precision
 
 UNGRADABLE = "cannot grade"
 

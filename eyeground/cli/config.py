@@ -67,7 +67,8 @@ class RunConfig(_Strict):
         model: A ViT shape of ours or any timm name.
         model_options: Further arguments for timm.
         image_px: Side of the input. Unit: px.
-        pool: ViT head: mean of patch tokens, or the CLS token.
+        pool: ViT head: ``avg`` = mean of the patch tokens, ``cls`` = the CLS token; ``auto`` = what the network's
+            releases are made for (``cls`` for DINOv2, else ``avg``).
         weights: ``random``, a safetensors file, or a run's folder.
         batch_norm: ``auto`` freezes it where the weights carry folded statistics.
         epochs: Length of the run.
@@ -125,7 +126,7 @@ class RunConfig(_Strict):
     model: str = "vit_large_patch16"
     model_options: dict[str, Any] = Field(default_factory=dict)
     image_px: int = Field(224, ge=8, le=4096)
-    pool: Literal["avg", "cls"] = "avg"
+    pool: Literal["auto", "avg", "cls"] = "auto"
     weights: str = "random"
     batch_norm: Literal["auto", "train", "frozen"] = "auto"
 

@@ -29,7 +29,7 @@ from eyeground.evaluate.pooling import pool
 from eyeground.evaluate.predictions import Predictions, write_predictions
 from eyeground.evaluate.profiles import retfound2025
 from eyeground.evaluate.scorecard import scorecard
-from eyeground.model.torch.learner import Device, Precision
+from eyeground.model.optimization import Device, Precision
 from eyeground.train.finetune import predict_all
 from eyeground.train.journal import read_journal
 from eyeground.train.loop import Verdict

@@ -17,7 +17,7 @@ from eyeground.cli.config_file import dump_config
 from eyeground.cli.console import TrainingWatcher, answer, tell
 from eyeground.cli.pretrain_config import PretrainConfig
 from eyeground.cli.pretrained_pictures import draw_learning, draw_map, draw_reconstructions
-from eyeground.cli.recipe import augmentation_of, learning_rate_of, preprocessing_of, starting_weights
+from eyeground.cli.recipe import augmentation_of, learning_rate_of, pool_of, preprocessing_of, starting_weights
 from eyeground.cli.run_folder import check_folder, only_one, reserve_folder, stop_on_signal
 from eyeground.cli.trained import modality_of_weights
 from eyeground.cli.unlabelled import Unlabelled, open_unlabelled
@@ -28,8 +28,8 @@ from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
 from eyeground.data.split import read_hashes
 from eyeground.evaluate.probe import knn_probe
+from eyeground.model.optimization import Optimization
 from eyeground.model.spec import MaeSpec, SimclrSpec
-from eyeground.model.torch.learner import Optimization
 from eyeground.model.torch.pretraining import MaeEngine, SimclrEngine
 from eyeground.model.weights import WeightsRefused, canonical, has_folded_batch_norm
 from eyeground.train.checkpoint import Checkpoint, Checkpoints
@@ -220,7 +220,7 @@ def _spec(config: PretrainConfig) -> MaeSpec | SimclrSpec:
     return SimclrSpec(
         config.model,
         image_px=config.image_px,
-        pool=config.pool,
+        pool=pool_of(config),
         drop_path=config.drop_path,
         options=config.model_options,
         temperature=config.temperature,

@@ -1,12 +1,13 @@
 """A configuration's keys -> the parts of a run that they describe."""
 
 from pathlib import Path
+from typing import Literal
 
 from eyeground.cli.config import FinetuneConfig, RunConfig
 from eyeground.cli.trained import weights_of_run
 from eyeground.data.augment import Augmentation
 from eyeground.data.preprocessing import Preprocessing
-from eyeground.model.spec import ModelSpec
+from eyeground.model.spec import VIT_SHAPES, ModelSpec
 from eyeground.model.weights import Tensors, read_weights
 from eyeground.train.finetune import LearningRate
 
@@ -90,6 +91,27 @@ def learning_rate_of(config: RunConfig) -> LearningRate:
     return LearningRate(config.blr, config.lr, config.min_lr, config.warmup_epochs, config.schedule)
 
 
+def pool_of(config: RunConfig) -> Literal["avg", "cls"]:
+    """Take the kind of head out of a configuration.
+
+    Args:
+        config: A checked configuration.
+
+    Returns:
+        What is said, else what the network's releases are made for.
+
+    Example:
+        >>> pool_of(RunConfig(data="images", model="vit_large_patch14_dinov2"))
+        'cls'
+
+    References:
+        RETFound: mean of the patch tokens for its MAE weights, CLS token for its DINOv2 weights.
+    """
+    if config.pool != "auto":
+        return config.pool
+    return VIT_SHAPES[config.model].pool if config.model in VIT_SHAPES else "avg"
+
+
 def spec_of(config: FinetuneConfig, *, classes: int) -> ModelSpec:
     """Take the network out of a configuration.
 
@@ -114,7 +136,7 @@ def spec_of(config: FinetuneConfig, *, classes: int) -> ModelSpec:
         config.model,
         classes=classes,
         image_px=config.image_px,
-        pool=config.pool,
+        pool=pool_of(config),
         fc_norm_passes=config.fc_norm_passes,
         drop_path=config.drop_path,
         options=config.model_options,

@@ -12,8 +12,8 @@ from eyeground.data.pixels import PixelStore
 from eyeground.data.preprocessing import Preprocessing, normalize, square
 from eyeground.images.read import read
 from eyeground.images.refusal import ImageRefused
+from eyeground.model.optimization import Device
 from eyeground.model.spec import MaeSpec
-from eyeground.model.torch.learner import Device
 from eyeground.model.torch.pretraining import MaeEngine
 from eyeground.train.checkpoint import CheckpointError, Checkpoints
 from eyeground.train.reconstruction import reconstruct, sheet

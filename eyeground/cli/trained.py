@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyeground.data.preprocessing import Preprocessing
+from eyeground.model.optimization import Device, Precision
 from eyeground.model.spec import ModelSpec
 from eyeground.model.torch.engine import TorchEngine
-from eyeground.model.torch.learner import Device, Precision
 from eyeground.train.checkpoint import CheckpointError, Checkpoints
 
 

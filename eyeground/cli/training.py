@@ -14,8 +14,8 @@ from eyeground.data.augment import Augmentation, training_transform
 from eyeground.data.loader import EvaluationImages
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.split import read_hashes
+from eyeground.model.optimization import Optimization
 from eyeground.model.torch.engine import TorchEngine
-from eyeground.model.torch.learner import Optimization
 from eyeground.model.weights import Tensors, WeightsRefused, canonical, has_folded_batch_norm
 from eyeground.train.checkpoint import Checkpoint
 from eyeground.train.finetune import finetune

@@ -16,13 +16,16 @@ class VitShape:
         depth: Number of blocks.
         heads: Attention heads; divides ``width``.
         mlp_ratio: Hidden width of the MLP over ``width``.
+        layer_scale: What each branch's learned factors start from; None = it has none.
+        pool: The head its releases are made for; ``auto`` in a configuration means this one.
 
     Example:
         >>> VIT_SHAPES["vit_large_patch16"].depth
         24
 
     References:
-        Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; sizes below Ti are our own.
+        Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; sizes below Ti are our own. Layer scale: Touvron
+        et al., "Going deeper with Image Transformers", ICCV 2021, as in Oquab et al., "DINOv2", 2023.
     """
 
     patch_px: int
@@ -30,6 +33,8 @@ class VitShape:
     depth: int
     heads: int
     mlp_ratio: float = 4.0
+    layer_scale: float | None = None
+    pool: Literal["avg", "cls"] = "avg"
 
 
 VIT_SHAPES: Mapping[str, VitShape] = MappingProxyType(
@@ -40,9 +45,15 @@ VIT_SHAPES: Mapping[str, VitShape] = MappingProxyType(
         "vit_small_patch16": VitShape(16, 384, 12, 6),
         "vit_base_patch16": VitShape(16, 768, 12, 12),
         "vit_large_patch16": VitShape(16, 1024, 24, 16),
+        "vit_small_patch14_dinov2": VitShape(14, 384, 12, 6, layer_scale=1e-5, pool="cls"),
+        "vit_base_patch14_dinov2": VitShape(14, 768, 12, 12, layer_scale=1e-5, pool="cls"),
+        "vit_large_patch14_dinov2": VitShape(14, 1024, 24, 16, layer_scale=1e-5, pool="cls"),
     }
 )
 
+
+# The masked autoencoder's encoder has no layer scale.
+_PLAIN = tuple(name for name, shape in VIT_SHAPES.items() if shape.layer_scale is None)
 
 # timm would load files or change the head behind the key-by-key report.
 _NOT_OPTIONS = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "num_classes", "in_chans"}
@@ -146,8 +157,8 @@ class MaeSpec:
 
     def __post_init__(self) -> None:
         wrong = []
-        if self.name not in VIT_SHAPES:
-            wrong.append(f"a masked autoencoder needs one of our ViT shapes: {', '.join(VIT_SHAPES)}")
+        if self.name not in _PLAIN:
+            wrong.append(f"a masked autoencoder needs one of our ViT shapes: {', '.join(_PLAIN)}")
         else:
             try:
                 ModelSpec(self.name, classes=1, image_px=self.image_px)

@@ -72,7 +72,7 @@ def test_bad_overrides_and_missing_files(tmp_path: Path) -> None:
 
 def test_the_defaults_are_retfounds_recipe() -> None:
     config = FinetuneConfig(data="x")  # type: ignore[arg-type]
-    assert (config.model, config.image_px, config.pool, config.fc_norm_passes) == ("vit_large_patch16", 224, "avg", 1)
+    assert (config.model, config.image_px, config.pool, config.fc_norm_passes) == ("vit_large_patch16", 224, "auto", 1)
     assert (config.epochs, config.batch_size, config.blr, config.warmup_epochs, config.min_lr) == (
         100,
         16,

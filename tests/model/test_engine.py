@@ -6,9 +6,9 @@ import torch
 
 from eyeground.model.engine import LossNotFinite
 from eyeground.model.layer_decay import parameter_rules
+from eyeground.model.optimization import Optimization
 from eyeground.model.spec import ModelSpec
 from eyeground.model.torch.engine import TorchEngine
-from eyeground.model.torch.learner import Optimization
 from eyeground.model.torch.network import build
 from eyeground.train.loop import TrainingFailed
 

@@ -161,7 +161,7 @@ def test_folded_batch_norm_is_recognized_and_kept_frozen(realdata: Path) -> None
     plain = {"bn.running_mean": np.zeros(2), "bn.running_var": np.array([0.5, 1.5])}
     assert not has_folded_batch_norm(plain)
     spec = ModelSpec("mobilenetv2_100", classes=3, image_px=64, options={"pad_type": "same"})
-    from eyeground.model.torch.learner import Optimization
+    from eyeground.model.optimization import Optimization
 
     images = np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32)
     targets = np.eye(3, dtype=np.float32)[:2]

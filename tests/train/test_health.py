@@ -18,9 +18,9 @@ from eyeground.data.phantom import FUNDUS_DISEASES, draw_fundus
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
 from eyeground.model.engine import Vitals
+from eyeground.model.optimization import Optimization
 from eyeground.model.spec import MaeSpec, SimclrSpec
 from eyeground.model.torch import simclr
-from eyeground.model.torch.learner import Optimization
 from eyeground.model.torch.mae import MaskedAutoencoder
 from eyeground.model.torch.pretraining import MaeEngine, SimclrEngine
 from eyeground.model.torch.simclr import ContrastiveNetwork

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from eyeground.model.engine import Images, Targets
+from eyeground.model.optimization import Device, Optimization, Precision
 from eyeground.model.spec import ModelSpec
-from eyeground.model.torch.learner import Device, Learner, Optimization, Precision
+from eyeground.model.torch.learner import Learner
 from eyeground.model.torch.network import build, load
 from eyeground.model.weights import Tensors
 

@@ -3,8 +3,7 @@
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,41 +13,14 @@ from torch import nn
 
 from eyeground.model.engine import LossNotFinite
 from eyeground.model.layer_decay import parameter_rules
+from eyeground.model.optimization import Device, Optimization, Precision
 from eyeground.model.torch.allocator import keep_freed_memory
 from eyeground.model.torch.convnet import freeze_batch_norm
 
 # Fabric announces the precision at every start; ours stands in the engine's description.
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 _FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-
-
-@dataclass(frozen=True)
-class Optimization:
-    """How the weights learn.
-
-    Args:
-        weight_decay: AdamW's decay for parameters with two dimensions or more.
-        layer_decay: Learning-rate factor per layer counted from the head, (0, 1].
-        betas: AdamW's two averages.
-        clip_norm: Greatest gradient norm; 0 = no clipping.
-        label_smoothing: Share of the truth spread over all classes, [0, 1).
-
-    Example:
-        >>> Optimization().layer_decay
-        0.65
-
-    References:
-        Zhou et al., Nature 2023: the defaults.
-    """
-
-    weight_decay: float = 0.05
-    layer_decay: float = 0.65
-    betas: tuple[float, float] = (0.9, 0.999)
-    clip_norm: float = 0.0
-    label_smoothing: float = 0.0
 
 
 def choose_precision(wanted: Precision, *, device_type: str) -> Precision:

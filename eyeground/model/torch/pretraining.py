@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from eyeground.model.engine import Images, Vitals
+from eyeground.model.optimization import Device, Optimization, Precision
 from eyeground.model.spec import MaeSpec, SimclrSpec
-from eyeground.model.torch.learner import Device, Learner, Optimization, Precision
+from eyeground.model.torch.learner import Learner
 from eyeground.model.torch.mae import MaskedAutoencoder
 from eyeground.model.torch.network import load
 from eyeground.model.torch.simclr import ContrastiveNetwork, contrastive_step

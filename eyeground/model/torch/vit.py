@@ -83,7 +83,7 @@ def build_vit(spec: ModelSpec) -> nn.Module:
         qkv_bias=True,
         norm_layer=norm_layer,
         drop_path_rate=spec.drop_path,
-        **spec.options,
+        **{"init_values": shape.layer_scale} | dict(spec.options),
     )
     if spec.pool == "avg":
         vit.fc_norm = RepeatedLayerNorm(shape.width, passes=spec.fc_norm_passes, eps=1e-6)
