@@ -23,7 +23,6 @@ setup-mindspore: .venv-mindspore/ready  ## make .venv-mindspore, where engine=mi
 .venv-%/ready: requirements-%.lock .venv/ready
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
 	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python -r requirements-$*.lock
-	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --no-deps -e .
 	touch $@
 
 demo: setup  ## phantoms -> fine-tune -> evaluate -> report, in a few minutes

@@ -21,7 +21,7 @@ from eyeground.images.quality import verdict
 from eyeground.images.read import look, read
 from eyeground.images.refusal import ImageRefused
 from eyeground.images.retinal_image import RetinalImage
-from eyeground.model.optimization import Device, Precision
+from eyeground.model.optimization import Device, Framework, Precision
 
 UNGRADABLE = "cannot grade"
 
@@ -63,6 +63,7 @@ def answer_images(
     slices: str | None,
     volumes: bool,
     batch_size: int,
+    framework: Framework | None,
     device: Device,
     precision: Precision,
     as_json: bool,
@@ -78,6 +79,7 @@ def answer_images(
         slices: Which B-scans of a volume: ``center``, ``all`` or ``every:N``; None = as the run was trained.
         volumes: Whether each folder is one volume, its images the slices.
         batch_size: Images per batch.
+        framework: In which framework; None = in the one it was trained in.
         device: Where to compute.
         precision: How to compute.
         as_json: End with one JSON line.
@@ -95,7 +97,7 @@ def answer_images(
         raise ConfigError(f"--{error}") from error
     files = [*paths] if volumes else find_images(paths)
     _check_table(out, run)
-    trained = open_run(run, device=device, precision=precision)
+    trained = open_run(run, framework=framework, device=device, precision=precision)
     preprocessing = trained.preprocessing
     step = slice_step(trained.slices) if step is None else step
     store = PixelStore(crop_field=preprocessing.crop_field, store_px=preprocessing.store_px)

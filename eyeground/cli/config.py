@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from eyeground.model.optimization import Device, Framework, Precision
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used: every problem at once."""
@@ -103,7 +105,8 @@ class RunConfig(_Strict):
         std: Divides each channel.
         seed: Every random draw follows from it.
         out: The run's folder; none = ``runs/<name of the config>``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``; Paddle and MindSpore also take ``gpu``, ``xpu`` (Kunlun), ``npu``
+            and ``ascend``, which were not tried here.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         threads: Processor threads, 0 = torch's choice.
         workers: Loader processes.
@@ -164,8 +167,8 @@ class RunConfig(_Strict):
 
     seed: int = Field(0, ge=0, lt=2**31)
     out: Path | None = None
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    device: Device = "auto"
+    precision: Precision = "auto"
     threads: int = Field(0, ge=0)
     workers: int = Field(0, ge=0, le=256)
     grad_checkpointing: bool = False
@@ -236,6 +239,7 @@ class FinetuneConfig(RunConfig):
         select_by: What chooses the best epoch: ``mean`` = (macro F1 + macro AUROC + kappa) / 3, or one metric's name.
         patience: Epochs without improvement before stopping, 0 = never.
         resamples: Bootstrap resamples of the intervals.
+        engine: ``torch``, ``paddle`` or ``mindspore``: the same recipe, batches and starting weights in each.
 
     Example:
         >>> FinetuneConfig(data="images").layer_decay
@@ -258,6 +262,7 @@ class FinetuneConfig(RunConfig):
     select_by: str = "mean"
     patience: int = Field(0, ge=0)
     resamples: int = Field(2000, ge=100, le=100_000)
+    engine: Framework = "torch"
 
     @field_validator("classes", mode="before")
     @classmethod

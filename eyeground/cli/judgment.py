@@ -29,7 +29,7 @@ from eyeground.evaluate.pooling import pool
 from eyeground.evaluate.predictions import Predictions, write_predictions
 from eyeground.evaluate.profiles import retfound2025
 from eyeground.evaluate.scorecard import scorecard
-from eyeground.model.optimization import Device, Precision
+from eyeground.model.optimization import Device, Framework, Precision
 from eyeground.train.finetune import predict_all
 from eyeground.train.journal import read_journal
 from eyeground.train.loop import Verdict
@@ -235,6 +235,7 @@ def judge_on(
     *,
     name: str,
     resamples: int,
+    framework: Framework | None,
     device: Device,
     precision: Precision,
     allow_seen: bool,
@@ -247,6 +248,7 @@ def judge_on(
         source: The data.
         name: Name of the evaluation; empty = the data's folder, numbered if there is one already.
         resamples: Bootstrap resamples.
+        framework: In which framework; None = in the one it was trained in.
         device: Where to compute.
         precision: How to compute.
         allow_seen: Go on although some images or patients were trained on.
@@ -261,7 +263,7 @@ def judge_on(
         Our own.
     """
     started = time.monotonic()
-    trained = open_run(run, device=device, precision=precision)
+    trained = open_run(run, framework=framework, device=device, precision=precision)
     dataset = open_dataset(
         (source,),
         preprocessing=trained.preprocessing,

@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eyeground.cli.config import ConfigError
 from eyeground.data.preprocessing import Preprocessing
-from eyeground.model.optimization import Device, Precision
+from eyeground.model.engine import Provable
+from eyeground.model.frameworks import build_engine
+from eyeground.model.optimization import Device, Framework, Precision
 from eyeground.model.spec import ModelSpec
-from eyeground.model.torch.engine import TorchEngine
+from eyeground.model.zoo import find
 from eyeground.train.checkpoint import CheckpointError, Checkpoints
 
 
 def describe_model(
     spec: ModelSpec,
     *,
+    framework: Framework = "torch",
     classes: tuple[str, ...],
     ordered: bool,
     preprocessing: Preprocessing,
@@ -33,6 +37,7 @@ def describe_model(
 
     Args:
         spec: The network.
+        framework: Where it is trained.
         classes: Class names in order.
         ordered: Whether they are grades.
         preprocessing: How pixels reach the network.
@@ -57,6 +62,7 @@ def describe_model(
     """
     return {
         "spec": spec.to_json(),
+        "engine": framework,
         "classes": list(classes),
         "ordered": ordered,
         "preprocessing": asdict(preprocessing),
@@ -87,7 +93,7 @@ class Trained:
         Our own.
     """
 
-    engine: TorchEngine
+    engine: Provable
     classes: tuple[str, ...]
     ordered: bool
     preprocessing: Preprocessing
@@ -97,11 +103,19 @@ class Trained:
     step: int
 
 
-def open_run(run: Path, *, device: Device = "auto", precision: Precision = "auto", threads: int = 0) -> Trained:
+def open_run(
+    run: Path,
+    *,
+    framework: Framework | None = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    threads: int = 0,
+) -> Trained:
     """Open the best checkpoint of a run.
 
     Args:
         run: The run's folder.
+        framework: In which framework; None = in the one it was trained in.
         device: Where to compute.
         precision: How to compute; ``auto`` keeps fp32 where it was trained in fp32.
         threads: Processor threads, 0 = torch's choice.
@@ -111,6 +125,7 @@ def open_run(run: Path, *, device: Device = "auto", precision: Precision = "auto
 
     Raises:
         CheckpointError: If the folder holds no sound checkpoint.
+        ConfigError: If its framework or the device is not to be had here.
 
     References:
         Our own.
@@ -129,7 +144,12 @@ def open_run(run: Path, *, device: Device = "auto", precision: Precision = "auto
     spec = ModelSpec(**model["spec"])
     if precision == "auto" and model["precision"] == "fp32":
         precision = "fp32"  # so that an image gets the same scores here as in the run's own table
-    engine = TorchEngine(spec, device=device, precision=precision, threads=threads)
+    # A checkpoint's weights have torch's names and layouts whatever trained them: any framework can open them.
+    framework = framework or model.get("engine", "torch")
+    try:
+        engine = build_engine(framework, spec, device=device, precision=precision, threads=threads)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     engine.load_state({"weights": checkpoint.state["weights"]})
     kept: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in model["preprocessing"].items()
@@ -168,7 +188,7 @@ def modality_of_weights(weights: str) -> str:
     """Tell what kind of images weights were made from, where that is known.
 
     Args:
-        weights: ``random``, a file, or a run's folder.
+        weights: ``random``, a release, a file, or a run's folder.
 
     Returns:
         ``"fundus"``, ``"oct"`` or another modality; ``""`` when nobody says. RETFound's files say it in their names.
@@ -184,6 +204,8 @@ def modality_of_weights(weights: str) -> str:
     if path.is_dir() and (path / "checkpoints").is_dir():
         found = Checkpoints(path / "checkpoints").newest(parts=())
         return str(found.model.get("modality", "")) if found else ""
+    if release := find(weights) or find(path.stem):
+        return release.modality
     marks = {"oct": "oct", "cfp": "fundus", "fundus": "fundus"}
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", path.stem)
     return next((marks[word.lower()] for word in words if word.lower() in marks), "")

@@ -14,8 +14,9 @@ from eyeground.data.augment import Augmentation, training_transform
 from eyeground.data.loader import EvaluationImages
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.split import read_hashes
+from eyeground.model.engine import Provable
+from eyeground.model.frameworks import build_engine
 from eyeground.model.optimization import Optimization
-from eyeground.model.torch.engine import TorchEngine
 from eyeground.model.weights import Tensors, WeightsRefused, canonical, has_folded_batch_norm
 from eyeground.train.checkpoint import Checkpoint
 from eyeground.train.finetune import finetune
@@ -40,7 +41,7 @@ class Parts:
     """
 
     dataset: Dataset
-    engine: TorchEngine
+    engine: Provable
     score: Score
     preprocessing: Preprocessing
     augmentation: Augmentation
@@ -120,7 +121,8 @@ def build_parts(
     if before:
         frozen, precision = before.model["frozen_batch_norm"], before.model["precision"]
     try:
-        engine = TorchEngine(
+        engine = build_engine(
+            config.engine,
             spec_of(config, classes=len(dataset.classes)),
             tensors=tensors,
             optimization=Optimization(
@@ -223,6 +225,7 @@ def train(
         stop_wanted=stop_wanted,
         model=describe_model(
             parts.engine.spec,
+            framework=config.engine,
             classes=dataset.classes,
             ordered=dataset.ordered,
             preprocessing=parts.preprocessing,

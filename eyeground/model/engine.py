@@ -7,7 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from eyeground.model.applied_rate import Slot
+from eyeground.model.optimization import Precision
 from eyeground.model.spec import ModelSpec
+from eyeground.model.weights import LoadReport
 
 Images = NDArray[np.float32]  # (N, 3, H, W), normalized
 Targets = NDArray[np.float32]  # (N, K), rows sum to 1
@@ -116,6 +119,16 @@ class Engine(Learning, Protocol):
         """What was built."""
         ...
 
+    @property
+    def precision(self) -> Precision:
+        """What it computes in."""
+        ...
+
+    @property
+    def load_report(self) -> LoadReport | None:
+        """What became of every key of the starting weights; None where they were random."""
+        ...
+
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Give scores.
 
@@ -124,6 +137,55 @@ class Engine(Learning, Protocol):
 
         Returns:
             Probabilities, shape (N, K), rows sum to 1.
+        """
+        ...
+
+
+class Provable(Engine, Protocol):
+    """A classifier that shows what goes on inside it, so that it can be held against another.
+
+    References:
+        Our own; ``eyeground.model.examination`` asks.
+    """
+
+    def activations(self, images: Images) -> dict[str, NDArray[np.float32]]:
+        """Give what every layer makes of some images.
+
+        Args:
+            images: Shape (N, 3, H, W).
+
+        Returns:
+            By canonical name of the layer, in order; the last are the logits.
+        """
+        ...
+
+    def probe(self, layer: str, inputs: NDArray[np.float32], *, seed: int | None = None) -> NDArray[np.float32]:
+        """Run one layer by itself.
+
+        Args:
+            layer: Its canonical name, such as ``"blocks.0.norm1"``.
+            inputs: What it is given.
+            seed: As in training, with what is random drawn from it; None = as in prediction.
+
+        Returns:
+            What it makes of it.
+
+        Raises:
+            ValueError: If there is no such layer.
+        """
+        ...
+
+    def slot(self, name: str) -> Slot:
+        """Give a parameter with what AdamW keeps about it.
+
+        Args:
+            name: Canonical name.
+
+        Returns:
+            Copies in torch's layout; zeros before the first step.
+
+        Raises:
+            RuntimeError: If the engine was built for prediction only.
         """
         ...
 

@@ -1,9 +1,11 @@
 """eyeground evaluate: judge a trained model on data it has never seen."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from eyeground.model.optimization import Device, Framework, Precision
 
 
 def command(
@@ -18,8 +20,9 @@ def command(
     camera_column: Annotated[str | None, typer.Option(help="Column of the camera.")] = None,
     name: Annotated[str, typer.Option(help="Name of the evaluation; by default the data folder's, numbered.")] = "",
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 2000,
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")] = "auto",
-    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="Number format.")] = "auto",
+    engine: Annotated[Framework | None, typer.Option(help="Framework; by default the one it was trained in.")] = None,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="Number format.")] = "auto",
     allow_seen: Annotated[bool, typer.Option("--allow-seen", help="Go on although images were trained on.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
 ) -> None:
@@ -42,6 +45,7 @@ def command(
         source,
         name=name,
         resamples=resamples,
+        framework=engine,
         device=device,
         precision=precision,
         allow_seen=allow_seen,

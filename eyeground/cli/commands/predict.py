@@ -1,9 +1,11 @@
 """eyeground predict: images in, a table of answers out."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from eyeground.model.optimization import Device, Framework, Precision
 
 
 def command(
@@ -15,14 +17,15 @@ def command(
     ] = None,
     volumes: Annotated[bool, typer.Option("--volumes", help="Each folder given is one volume of slices.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where to compute.")] = "auto",
-    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], typer.Option(help="Number format.")] = "auto",
+    engine: Annotated[Framework | None, typer.Option(help="Framework; by default the one it was trained in.")] = None,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="Number format.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
 ) -> None:
     """Say what a trained model sees in images; what it cannot grade stays unanswered."""
     from eyeground.cli.answers import answer_images
 
     answer_images(
-        run, paths, out=out, slices=slices, volumes=volumes, batch_size=batch_size, device=device,
-        precision=precision, as_json=as_json,
+        run, paths, out=out, slices=slices, volumes=volumes, batch_size=batch_size, framework=engine,
+        device=device, precision=precision, as_json=as_json,
     )  # fmt: skip

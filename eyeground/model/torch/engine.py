@@ -1,18 +1,20 @@
 """The reference engine: a torch classifier that learns and answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import nn
 
+from eyeground.model.applied_rate import Slot
 from eyeground.model.engine import Images, Targets
 from eyeground.model.optimization import Device, Optimization, Precision
 from eyeground.model.spec import ModelSpec
 from eyeground.model.torch.learner import Learner
-from eyeground.model.torch.network import build, load
+from eyeground.model.torch.network import start
 from eyeground.model.weights import Tensors
 
 
@@ -57,10 +59,7 @@ class TorchEngine:
         threads: int = 0,
     ) -> None:
         self._spec = spec
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = build(spec)
-        self.load_report = load(network, tensors) if tensors is not None else None
+        network, self.load_report = start(spec, tensors=tensors, seed=seed)
         if checkpointing:
             network.set_grad_checkpointing(True)  # type: ignore[operator]
         self._label_smoothing = optimization.label_smoothing if optimization else 0.0
@@ -143,6 +142,73 @@ class TorchEngine:
             pooled: torch.Tensor = network.forward_head(tokens, pre_logits=True)
         return pooled.float().cpu().numpy()
 
+    @torch.inference_mode()
+    def activations(self, images: Images) -> dict[str, NDArray[np.float32]]:
+        """Give what every layer makes of some images.
+
+        Args:
+            images: Shape (N, 3, H, W).
+
+        Returns:
+            Output of the network's own layers, of a row of blocks that of each, by canonical name, in order; the last
+            are the logits. Layers without weights are left out.
+        """
+        self._learner.module.eval()
+        found: dict[str, NDArray[np.float32]] = {}
+
+        def keep(name: str, made: object) -> None:
+            if isinstance(made, torch.Tensor):
+                found[name] = made.float().cpu().numpy()
+
+        hooks = [
+            layer.register_forward_hook(lambda layer, given, made, name=name: keep(name, made))
+            for name, layer in _layers(self._learner.network)
+        ]
+        self._learner.module(self._learner.to_device(images))
+        for hook in hooks:
+            hook.remove()
+        return found
+
+    def probe(self, layer: str, inputs: NDArray[np.float32], *, seed: int | None = None) -> NDArray[np.float32]:
+        """Run one layer by itself.
+
+        Args:
+            layer: Its canonical name, such as ``"blocks.0.norm1"``.
+            inputs: What it is given.
+            seed: As in training, with what is random drawn from it; None = as in prediction.
+
+        Returns:
+            What it makes of it.
+
+        Raises:
+            ValueError: If there is no such layer.
+        """
+        try:
+            module = self._learner.network.get_submodule(layer)
+        except AttributeError as error:
+            raise ValueError(f"this network has no layer {layer!r}") from error
+        if seed is None:
+            module.eval()
+        else:
+            module.train()
+            torch.manual_seed(seed)
+        with torch.inference_mode():
+            return module(self._learner.to_device(inputs)).float().cpu().numpy()  # type: ignore[no-any-return]
+
+    def slot(self, name: str) -> Slot:
+        """Give a parameter with what AdamW keeps about it.
+
+        Args:
+            name: Canonical name.
+
+        Returns:
+            Copies; zeros before the first step.
+
+        Raises:
+            RuntimeError: If the engine was built for prediction only.
+        """
+        return self._learner.slot(name)
+
     def state(self) -> dict[str, Mapping[str, NDArray[Any]]]:
         """Copy ``weights`` and ``optimizer`` out."""
         return self._learner.state()
@@ -157,3 +223,12 @@ class TorchEngine:
             ValueError: If names or shapes differ from the network's.
         """
         self._learner.load_state(state)
+
+
+def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Name a network's own layers that have weights, and those of its rows of blocks."""
+    for name, layer in network.named_children():
+        if isinstance(layer, nn.Sequential | nn.ModuleList):
+            yield from ((f"{name}.{number}", inner) for number, inner in layer.named_children())
+        elif next(layer.parameters(), None) is not None:
+            yield name, layer

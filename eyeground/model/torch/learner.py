@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
+from eyeground.model.applied_rate import ADAM_EPS, Slot
 from eyeground.model.engine import LossNotFinite
 from eyeground.model.layer_decay import parameter_rules
 from eyeground.model.optimization import Device, Optimization, Precision
@@ -129,6 +130,7 @@ class Learner:
             ],
             lr=0.0,
             betas=optimization.betas,
+            eps=ADAM_EPS,
             # Fabric cannot clip a fused optimizer's gradients under fp16's loss scale.
             fused=self.fabric.device.type in ("cpu", "cuda")
             and not (self.precision == "fp16" and optimization.clip_norm > 0),
@@ -222,6 +224,26 @@ class Learner:
         norm = float(torch.nn.utils.get_total_norm(gradients).item()) if gradients else 0.0
         scaler = getattr(self.fabric._precision, "scaler", None)
         return norm / float(scaler.get_scale()) if scaler else norm
+
+    def slot(self, name: str) -> Slot:
+        """Give a parameter with what AdamW keeps about it.
+
+        Args:
+            name: Its name in the network.
+
+        Returns:
+            Copies; zeros before the first step.
+
+        Raises:
+            RuntimeError: If the network was set up for prediction only.
+        """
+        if self._optimizer is None:
+            raise RuntimeError("this engine was built for prediction only; build it with an Optimization to train")
+        parameter = self.network.get_parameter(name)
+        kept = self._optimizer.state.get(parameter, {})
+        value = _array(parameter)
+        mean, spread = (_array(kept[key]) if key in kept else np.zeros_like(value) for key in ("exp_avg", "exp_avg_sq"))
+        return Slot(value, mean, spread, int(kept["step"]) if "step" in kept else 0)
 
     def state(self) -> dict[str, Mapping[str, NDArray[Any]]]:
         """Copy ``weights`` and ``optimizer`` out."""

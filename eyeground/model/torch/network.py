@@ -39,6 +39,35 @@ def build(spec: ModelSpec) -> nn.Module:
     return network
 
 
+def start(spec: ModelSpec, *, tensors: Tensors | None, seed: int) -> tuple[nn.Module, LoadReport | None]:
+    """Build a network as a run begins with it.
+
+    Args:
+        spec: What to build.
+        tensors: Weights by the file's own names; None = random.
+        seed: Draws the random weights and the new head; torch's own generator stays as it was.
+
+    Returns:
+        The network, and what became of every key; None where weights are random.
+
+    Raises:
+        WeightsRefused: If the weights do not fit.
+        ValueError: If the network is not to be had.
+
+    Example:
+        >>> network, report = start(ModelSpec("vit_demo_patch8", classes=3, image_px=32), tensors=None, seed=0)
+        >>> report is None
+        True
+
+    References:
+        Our own.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(spec)
+    return network, load(network, tensors) if tensors is not None else None
+
+
 def load(network: nn.Module, tensors: Tensors, *, fresh: Collection[str] = (), head: str = "") -> LoadReport:
     """Put weights from a file into a network, or refuse them.
 

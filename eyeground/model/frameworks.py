@@ -1,0 +1,88 @@
+"""One door to all engines: torch in this process, Paddle and MindSpore each in one of its own."""
+
+from eyeground.model.engine import Provable
+from eyeground.model.optimization import Device, Framework, Optimization, Precision
+from eyeground.model.spec import VIT_SHAPES, ModelSpec
+from eyeground.model.weights import Tensors
+
+
+def build_engine(
+    framework: Framework,
+    spec: ModelSpec,
+    *,
+    tensors: Tensors | None = None,
+    optimization: Optimization | None = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    seed: int = 0,
+    frozen_batch_norm: bool = False,
+    checkpointing: bool = False,
+    threads: int = 0,
+) -> Provable:
+    """Build a classifier in a framework; the same arguments start from the same weights in each.
+
+    Args:
+        framework: Where.
+        spec: What to build.
+        tensors: Weights by the file's own names; None = random, drawn from ``seed``.
+        optimization: How the weights learn; None = prediction only.
+        device: The framework's device; ``"auto"`` takes the best.
+        precision: ``"auto"`` takes bf16 where the device has it.
+        seed: Draws the random weights and the new head.
+        frozen_batch_norm: Keep batch norm on its stored statistics.
+        checkpointing: Recompute activations in the backward pass, for less memory.
+        threads: Processor threads; 0 leaves the framework's choice.
+
+    Returns:
+        The engine.
+
+    Raises:
+        WeightsRefused: If the weights do not fit.
+        EngineMissing: If the framework is not installed.
+        ValueError: If the network or device is not to be had there.
+
+    Example:
+        >>> engine = build_engine("torch", ModelSpec("vit_demo_patch8", classes=3, image_px=32), device="cpu")
+        >>> engine.spec.classes
+        3
+
+    References:
+        Our own.
+    """
+    if framework == "torch":
+        from eyeground.model.torch.engine import TorchEngine
+
+        return TorchEngine(
+            spec,
+            tensors=tensors,
+            optimization=optimization,
+            device=device,
+            precision=precision,
+            seed=seed,
+            frozen_batch_norm=frozen_batch_norm,
+            checkpointing=checkpointing,
+            threads=threads,
+        )
+    if spec.vit is None or spec.options:
+        raise ValueError(
+            f"engine={framework} does not offer {spec.name}{' with model_options' if spec.options else ''}; it offers "
+            f"{', '.join(VIT_SHAPES)}. engine=torch has all networks"
+        )
+    from eyeground.model.remote import RemoteEngine, python_of
+    from eyeground.model.torch.network import start
+
+    python_of(framework)
+    # Torch is the reference: it draws what is random and fits a file's keys, for all frameworks alike.
+    network, report = start(spec, tensors=tensors, seed=seed)
+    whole = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    return RemoteEngine(
+        framework,
+        spec,
+        tensors=whole,
+        optimization=optimization,
+        device=device,
+        precision=precision,
+        checkpointing=checkpointing,
+        threads=threads,
+        load_report=report,
+    )

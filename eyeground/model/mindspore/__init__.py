@@ -1,0 +1,1 @@
+"""MindSpore: classifiers that are ViTs of ours. Imported only in a process of its own."""

@@ -1,0 +1,399 @@
+"""An engine that lives in another process: the main process sends it arrays and words."""
+
+import atexit
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import eyeground
+from eyeground.model.applied_rate import AppliedRate, Slot
+from eyeground.model.engine import Images, LossNotFinite, Targets
+from eyeground.model.optimization import Device, Framework, Optimization, Precision
+from eyeground.model.spec import ModelSpec
+from eyeground.model.weights import LoadReport, Tensors
+from eyeground.model.wire import WireCut, receive, send
+
+# The framework's own environment need not hold this package: it is taken from here, and nothing else is.
+_BOOT = """
+import importlib.util, runpy, sys
+folder = sys.argv[1]
+spec = importlib.util.spec_from_file_location("eyeground", folder + "/__init__.py", submodule_search_locations=[folder])
+package = importlib.util.module_from_spec(spec)
+sys.modules["eyeground"] = package
+spec.loader.exec_module(package)
+sys.argv = sys.argv[2:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+class EngineMissing(ValueError):
+    """The framework is not installed where it could be found."""
+
+
+class EngineLost(RuntimeError):
+    """The engine's process ended or failed."""
+
+
+class EngineUnfaithful(RuntimeError):
+    """The framework did something else than it was asked to."""
+
+
+def python_of(framework: Framework) -> Path:
+    """Find the Python in which a framework is installed.
+
+    Looked for in this order: the environment variable ``EYEGROUND_<FRAMEWORK>_PYTHON``, this Python, and
+    ``.venv-<framework>`` beside the package, as ``make setup-<framework>`` makes it.
+
+    Args:
+        framework: ``"paddle"`` or ``"mindspore"``.
+
+    Returns:
+        The interpreter.
+
+    Raises:
+        EngineMissing: If there is none.
+
+    Example:
+        >>> os.environ["EYEGROUND_PADDLE_PYTHON"] = sys.executable
+        >>> str(python_of("paddle")) == sys.executable
+        True
+        >>> del os.environ["EYEGROUND_PADDLE_PYTHON"]
+
+    References:
+        MindSpore 2.10 needs numpy 1.26, everything else here likes 2: hence environments of their own.
+    """
+    variable = f"EYEGROUND_{framework.upper()}_PYTHON"
+    if said := os.environ.get(variable):
+        if not Path(said).is_file():
+            raise EngineMissing(f"{variable} is {said}: no such file; give the Python that {framework} is installed in")
+        return Path(said)
+    if importlib.util.find_spec(framework):
+        return Path(sys.executable)
+    beside = _package().parent / f".venv-{framework}" / "bin" / "python"
+    if beside.is_file():
+        return beside
+    raise EngineMissing(
+        f"{framework} is not installed: pip install 'eyeground[{framework}]', or 'make setup-{framework}' in a "
+        f"checkout, or set {variable} to the Python of an environment that has it"
+    )
+
+
+def command_of(framework: Framework, module: str, *words: str) -> list[str]:
+    """Say how a module of this package is run in a framework's Python.
+
+    Args:
+        framework: Whose Python.
+        module: Dotted name.
+        words: Its arguments.
+
+    Returns:
+        The command.
+
+    Raises:
+        EngineMissing: If the framework is not installed.
+
+    References:
+        Our own.
+    """
+    return [str(python_of(framework)), "-c", _BOOT, str(_package()), module, *words]
+
+
+class RemoteEngine:
+    """A classifier in another framework, in a process of its own; the verbs are those of ``Provable``.
+
+    Every step's learning rate is measured from what became of two parameters. Another one than was asked for ends it.
+
+    Args:
+        framework: ``"paddle"`` or ``"mindspore"``.
+        spec: What to build: one of our ViT shapes.
+        tensors: All of its weights, by canonical name.
+        optimization: How the weights learn; None = prediction only.
+        device: The framework's device.
+        precision: ``"auto"``, ``"fp32"`` or ``"bf16"``.
+        checkpointing: Recompute activations in the backward pass, for less memory.
+        threads: Processor threads; 0 leaves the framework's choice.
+        load_report: What became of every key when ``tensors`` were put together.
+
+    Raises:
+        EngineMissing: If the framework is not installed.
+        EngineLost: If its process does not start.
+        EngineUnfaithful: If it does not hold the weights it was given.
+        ValueError: If the network, device or precision is not to be had.
+
+    References:
+        Our own; docs/street.md says why the frameworks live apart.
+    """
+
+    def __init__(
+        self,
+        framework: Framework,
+        spec: ModelSpec,
+        *,
+        tensors: Tensors,
+        optimization: Optimization | None = None,
+        device: Device = "auto",
+        precision: Precision = "auto",
+        checkpointing: bool = False,
+        threads: int = 0,
+        load_report: LoadReport | None = None,
+    ) -> None:
+        self._framework = framework
+        self._spec = spec
+        self.load_report = load_report
+        self._start(threads)
+        answer, _ = self._ask(
+            "build",
+            {
+                "framework": framework,
+                "spec": spec.to_json(),
+                "optimization": asdict(optimization) if optimization else None,
+                "device": device,
+                "precision": precision,
+                "checkpointing": checkpointing,
+            },
+            tensors,
+        )
+        self.precision: Precision = answer["precision"]
+        self._description: str = answer["description"]
+        self._check_weights(tensors)
+
+    def _start(self, threads: int) -> None:
+        """Start the process."""
+        request, self._request = os.pipe()
+        self._reply, reply = os.pipe()
+        environment = dict(os.environ) | {"PYTHONUNBUFFERED": "1"}
+        if threads:
+            environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+        self._told = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process is
+        # MindSpore leaves files where it runs.
+        self._folder = tempfile.TemporaryDirectory(prefix="eyeground_engine_")
+        try:
+            self._process = subprocess.Popen(
+                command_of(self._framework, "eyeground.model.host", str(request), str(reply)),
+                pass_fds=(request, reply), env=environment, cwd=self._folder.name, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=self._told,
+                start_new_session=True,  # Ctrl-C is the main process's business
+            )  # fmt: skip
+        finally:
+            os.close(request)
+            os.close(reply)
+        self._requests = os.fdopen(self._request, "wb")
+        self._replies = os.fdopen(self._reply, "rb")
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End the process."""
+        atexit.unregister(self.close)
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._folder.cleanup()
+        for stream in (self._requests, self._replies, self._told):
+            if not stream.closed:
+                try:
+                    stream.close()
+                except BrokenPipeError:  # what was still to be written has no reader
+                    continue
+
+    def __del__(self) -> None:
+        """End the process when nobody holds the engine any more."""
+        if hasattr(self, "_replies"):
+            self.close()
+
+    def _ask(
+        self, verb: str, words: Mapping[str, Any] | None = None, arrays: Mapping[str, NDArray[Any]] | None = None
+    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Send a request, wait for the answer."""
+        try:
+            send(self._requests, {"verb": verb, **(words or {})}, arrays)
+            answer, found = receive(self._replies)
+        except (WireCut, ValueError) as error:
+            raise EngineLost(f"the process of engine={self._framework} ended while it was asked to {verb}"
+                             f"{self._last_words()}") from error  # fmt: skip
+        if "error" in answer:
+            kinds = {"LossNotFinite": LossNotFinite, "ValueError": ValueError}
+            raise kinds.get(answer["kind"], EngineLost)(answer["error"])
+        return answer["ok"], found
+
+    def _last_words(self) -> str:
+        """Say how the process ended and what it printed last."""
+        try:
+            code = self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return ""
+        self._told.seek(0)
+        lines = [line for line in self._told.read().decode(errors="replace").splitlines() if line.strip()]
+        memory = "; the system may have ended it for memory: lower batch_size" if code == -9 else ""
+        return f" (exit code {code}{memory}): {' | '.join(lines[-3:])[-400:]}"
+
+    def _check_weights(self, tensors: Tensors) -> None:
+        """Read the weights back: a key that was silently not loaded is found here."""
+        held = self.state()["weights"]
+        other = sorted(
+            name
+            for name in {*held, *tensors}
+            if name not in held
+            or name not in tensors
+            or not np.array_equal(held[name].astype(np.float32), tensors[name].astype(np.float32))
+        )
+        if other:
+            raise EngineUnfaithful(
+                f"engine={self._framework} does not hold the weights it was given: {len(other)} of {len(tensors)} "
+                f"differ, first {', '.join(other[:5])}"
+            )
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What was built."""
+        return self._spec
+
+    @property
+    def description(self) -> str:
+        """Device, precision and size in words."""
+        return self._description
+
+    def train_step(self, batches: Sequence[tuple[Images, Targets]], *, lr: float, seed: int) -> float:
+        """Take one optimizer step over one or several micro-batches.
+
+        Args:
+            batches: Micro-batches whose gradients are averaged.
+            lr: Peak learning rate of this step; each parameter's scale comes on top.
+            seed: Everything random inside the network follows from it.
+
+        Returns:
+            Mean loss over the micro-batches.
+
+        Raises:
+            LossNotFinite: If the loss or the gradient is NaN or infinite; what learns stays as it was.
+            EngineUnfaithful: If another learning rate was applied than was asked for.
+            EngineLost: If its process ended.
+        """
+        arrays = {f"{n}/images": images for n, (images, _) in enumerate(batches)}
+        arrays |= {f"{n}/targets": targets for n, (_, targets) in enumerate(batches)}
+        answer, _ = self._ask("train_step", {"lr": lr, "seed": seed}, arrays)
+        for name, found in answer["applied"].items():
+            measured = AppliedRate(found["rate"], found["doubt"])
+            if np.isfinite(measured.rate) and not measured.agrees_with(found["asked"]):
+                raise EngineUnfaithful(
+                    f"engine={self._framework} was asked to move {name} at a learning rate of {found['asked']:.4g} and "
+                    f"moved it at {measured.rate:.4g}: its schedule does not reach its optimizer"
+                )
+        return float(answer["loss"])
+
+    def predict(self, images: Images) -> NDArray[np.float32]:
+        """Give scores.
+
+        Args:
+            images: Shape (N, 3, H, W).
+
+        Returns:
+            Probabilities, shape (N, K), rows sum to 1.
+        """
+        return self._ask("predict", arrays={"images": images})[1]["scores"]
+
+    def features(self, images: Images) -> NDArray[np.float32]:
+        """Give what the head sees.
+
+        Args:
+            images: Shape (N, 3, H, W).
+
+        Returns:
+            Features, shape (N, D).
+        """
+        return self._ask("features", arrays={"images": images})[1]["features"]
+
+    def activations(self, images: Images) -> dict[str, NDArray[np.float32]]:
+        """Give what every layer makes of some images.
+
+        Args:
+            images: Shape (N, 3, H, W).
+
+        Returns:
+            By canonical name of the layer, in order; the last are the logits.
+        """
+        return self._ask("activations", arrays={"images": images})[1]
+
+    def probe(self, layer: str, inputs: NDArray[np.float32], *, seed: int | None = None) -> NDArray[np.float32]:
+        """Run one layer by itself.
+
+        Args:
+            layer: Its canonical name, such as ``"blocks.0.norm1"``.
+            inputs: What it is given.
+            seed: As in training, with what is random drawn from it; None = as in prediction.
+
+        Returns:
+            What it makes of it.
+
+        Raises:
+            ValueError: If there is no such layer.
+        """
+        return self._ask("probe", {"layer": layer, "seed": seed}, {"inputs": inputs})[1]["made"]
+
+    def slot(self, name: str) -> Slot:
+        """Give a parameter with what AdamW keeps about it.
+
+        Args:
+            name: Canonical name.
+
+        Returns:
+            Copies in torch's layout; zeros before the first step.
+        """
+        words, found = self._ask("slot", {"name": name})
+        return Slot(found["value"], found["exp_avg"], found["exp_avg_sq"], words["step"])
+
+    def state(self) -> dict[str, Mapping[str, NDArray[Any]]]:
+        """Copy ``weights`` and ``optimizer`` out, by canonical names."""
+        words, flat = self._ask("state")
+        state: dict[str, dict[str, NDArray[Any]]] = {part: {} for part in words["parts"]}
+        for key, array in flat.items():
+            part, _, name = key.partition("|")
+            state[part][name] = array
+        return dict(state)
+
+    def load_state(self, state: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
+        """Put ``weights``, and ``optimizer`` where given, back.
+
+        Args:
+            state: As ``state`` gave it; without ``optimizer`` only the weights change.
+
+        Raises:
+            ValueError: If names or shapes differ from the network's.
+        """
+        flat = {f"{part}|{name}": array for part, held in state.items() for name, array in held.items()}
+        self._ask("load_state", {"parts": list(state)}, flat)
+
+    def write(self, path: Path) -> dict[str, str]:
+        """Write the weights in the framework's own form, as its plain users do.
+
+        Args:
+            path: The file to make.
+
+        Returns:
+            The framework's version and the lines that open the file without this package.
+        """
+        return self._ask("write", {"path": str(path.resolve())})[0]
+
+    def read(self, path: Path) -> None:
+        """Load a file in the framework's own form, as its plain users do.
+
+        Args:
+            path: The file.
+
+        Raises:
+            ValueError: If it does not hold exactly this network's weights.
+        """
+        self._ask("read", {"path": str(path.resolve())})
+
+
+def _package() -> Path:
+    """Where this package lies."""
+    return Path(eyeground.__file__).resolve().parent
