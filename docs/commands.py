@@ -66,9 +66,10 @@ def _kind(option: Any, annotation: Any) -> str:
     """Say what an option takes."""
     if option.is_flag:
         return ""
-    if get_origin(annotation) is Literal:
-        return ", ".join(f"`{word}`" for word in get_args(annotation))
-    plain = next((kind for kind in get_args(annotation) if kind is not type(None)), annotation)
+    several = get_origin(annotation) is not Literal
+    plain = next((kind for kind in get_args(annotation) if several and kind is not type(None)), annotation)
+    if get_origin(plain) is Literal:
+        return ", ".join(f"`{word}`" for word in get_args(plain))
     plain = get_args(plain)[0] if get_origin(plain) is list else plain  # an option that may be repeated
     low, high = option.min, option.max
     limits = f"{low} to {high}" if None not in (low, high) else f"at least {low}" if low is not None else ""

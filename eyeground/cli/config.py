@@ -8,6 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from eyeground.model.optimization import Device, Framework, Precision
 
+# Keys of a training that say nothing about what is learned; they may change when it goes on.
+FREE_KEYS = frozenset(
+    {"out", "device", "threads", "workers", "keep_checkpoints", "checkpoint_seconds", "checkpoint_steps"}
+    | {"grad_checkpointing", "resamples"}
+)
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used: every problem at once."""
@@ -105,7 +111,7 @@ class RunConfig(_Strict):
         std: Divides each channel.
         seed: Every random draw follows from it.
         out: The run's folder; none = ``runs/<name of the config>``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``; Paddle and MindSpore also take ``gpu``, ``xpu`` (Kunlun), ``npu``
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``; for Paddle and MindSpore also ``gpu``, ``xpu`` (Kunlun), ``npu``
             and ``ascend``, which were not tried here.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         threads: Processor threads, 0 = torch's choice.

@@ -68,7 +68,8 @@ def build_engine(
             f"engine={framework} does not offer {spec.name}{' with model_options' if spec.options else ''}; it offers "
             f"{', '.join(VIT_SHAPES)}. engine=torch has all networks"
         )
-    from eyeground.model.remote import RemoteEngine, python_of
+    from eyeground.model.environment import python_of
+    from eyeground.model.remote import RemoteEngine
     from eyeground.model.torch.network import start
 
     python_of(framework)

@@ -106,8 +106,8 @@ class Host:
             "slot": lambda w, a: _slot_out(self._engine.slot(w["name"])),
             "state": self._state,
             "load_state": self._load_state,
-            "write": lambda w, a: (self._engine.write(w["path"]), {}),
-            "read": lambda w, a: (self._engine.read(w["path"]), {}),
+            "write": lambda w, a: (self._engine.write(w["path"], leave_out=w["leave_out"]), {}),
+            "read": lambda w, a: (self._engine.read(w["path"], may_lack=w["may_lack"]) or {}, {}),
         }
         if verb not in verbs:
             raise ValueError(f"no engine does {verb!r}")

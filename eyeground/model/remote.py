@@ -1,10 +1,8 @@
 """An engine that lives in another process: the main process sends it arrays and words."""
 
 import atexit
-import importlib.util
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,29 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import eyeground
 from eyeground.model.applied_rate import AppliedRate, Slot
 from eyeground.model.engine import Images, LossNotFinite, Targets
+from eyeground.model.environment import command_of
 from eyeground.model.optimization import Device, Framework, Optimization, Precision
 from eyeground.model.spec import ModelSpec
 from eyeground.model.weights import LoadReport, Tensors
 from eyeground.model.wire import WireCut, receive, send
-
-# The framework's own environment need not hold this package: it is taken from here, and nothing else is.
-_BOOT = """
-import importlib.util, runpy, sys
-folder = sys.argv[1]
-spec = importlib.util.spec_from_file_location("eyeground", folder + "/__init__.py", submodule_search_locations=[folder])
-package = importlib.util.module_from_spec(spec)
-sys.modules["eyeground"] = package
-spec.loader.exec_module(package)
-sys.argv = sys.argv[2:]
-runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-"""
-
-
-class EngineMissing(ValueError):
-    """The framework is not installed where it could be found."""
 
 
 class EngineLost(RuntimeError):
@@ -45,66 +27,6 @@ class EngineLost(RuntimeError):
 
 class EngineUnfaithful(RuntimeError):
     """The framework did something else than it was asked to."""
-
-
-def python_of(framework: Framework) -> Path:
-    """Find the Python in which a framework is installed.
-
-    Looked for in this order: the environment variable ``EYEGROUND_<FRAMEWORK>_PYTHON``, this Python, and
-    ``.venv-<framework>`` beside the package, as ``make setup-<framework>`` makes it.
-
-    Args:
-        framework: ``"paddle"`` or ``"mindspore"``.
-
-    Returns:
-        The interpreter.
-
-    Raises:
-        EngineMissing: If there is none.
-
-    Example:
-        >>> os.environ["EYEGROUND_PADDLE_PYTHON"] = sys.executable
-        >>> str(python_of("paddle")) == sys.executable
-        True
-        >>> del os.environ["EYEGROUND_PADDLE_PYTHON"]
-
-    References:
-        MindSpore 2.10 needs numpy 1.26, everything else here likes 2: hence environments of their own.
-    """
-    variable = f"EYEGROUND_{framework.upper()}_PYTHON"
-    if said := os.environ.get(variable):
-        if not Path(said).is_file():
-            raise EngineMissing(f"{variable} is {said}: no such file; give the Python that {framework} is installed in")
-        return Path(said)
-    if importlib.util.find_spec(framework):
-        return Path(sys.executable)
-    beside = _package().parent / f".venv-{framework}" / "bin" / "python"
-    if beside.is_file():
-        return beside
-    raise EngineMissing(
-        f"{framework} is not installed: pip install 'eyeground[{framework}]', or 'make setup-{framework}' in a "
-        f"checkout, or set {variable} to the Python of an environment that has it"
-    )
-
-
-def command_of(framework: Framework, module: str, *words: str) -> list[str]:
-    """Say how a module of this package is run in a framework's Python.
-
-    Args:
-        framework: Whose Python.
-        module: Dotted name.
-        words: Its arguments.
-
-    Returns:
-        The command.
-
-    Raises:
-        EngineMissing: If the framework is not installed.
-
-    References:
-        Our own.
-    """
-    return [str(python_of(framework)), "-c", _BOOT, str(_package()), module, *words]
 
 
 class RemoteEngine:
@@ -371,29 +293,26 @@ class RemoteEngine:
         flat = {f"{part}|{name}": array for part, held in state.items() for name, array in held.items()}
         self._ask("load_state", {"parts": list(state)}, flat)
 
-    def write(self, path: Path) -> dict[str, str]:
+    def write(self, path: Path, *, leave_out: Sequence[str] = ()) -> dict[str, str]:
         """Write the weights in the framework's own form, as its plain users do.
 
         Args:
             path: The file to make.
+            leave_out: Canonical names of what is not written.
 
         Returns:
             The framework's version and the lines that open the file without this package.
         """
-        return self._ask("write", {"path": str(path.resolve())})[0]
+        return self._ask("write", {"path": str(path.resolve()), "leave_out": list(leave_out)})[0]
 
-    def read(self, path: Path) -> None:
+    def read(self, path: Path, *, may_lack: Sequence[str] = ()) -> None:
         """Load a file in the framework's own form, as its plain users do.
 
         Args:
-            path: The file.
+            path: A file that was written here.
+            may_lack: Canonical names that it need not hold.
 
         Raises:
             ValueError: If it does not hold exactly this network's weights.
         """
-        self._ask("read", {"path": str(path.resolve())})
-
-
-def _package() -> Path:
-    """Where this package lies."""
-    return Path(eyeground.__file__).resolve().parent
+        self._ask("read", {"path": str(path.resolve()), "may_lack": list(may_lack)})

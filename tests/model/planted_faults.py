@@ -215,4 +215,4 @@ def run(framework: str, tensors: dict[str, np.ndarray]) -> dict[str, list[str]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(sys.argv[1], weights())))
+    sys.stdout.write(json.dumps(run(sys.argv[1], weights())) + "\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eyeground.model.remote import EngineMissing, command_of
+from eyeground.model.environment import EngineMissing, command_of
 
 from .planted_faults import NAMES, run, weights
 

@@ -215,27 +215,35 @@ class MindSporeEngine:
         if "optimizer" in state:
             self._learner.load_optimizer_state(state["optimizer"])
 
-    def write(self, path: str) -> dict[str, str]:
+    def write(self, path: str, *, leave_out: Sequence[str]) -> dict[str, str]:
         """Write the weights as MindSpore's users do.
 
         Args:
             path: The file to make, ``.ckpt``.
+            leave_out: Canonical names of what is not written.
 
         Returns:
             MindSpore's version, and the lines that open the file without this package.
         """
-        ms.save_checkpoint(self._network, path)
+        kept = [
+            {"name": name, "data": parameter}
+            for name, parameter in self._network.parameters_and_names()
+            if name not in leave_out
+        ]
+        ms.save_checkpoint(kept, path)
         return {"version": ms.__version__, "opens_with": OPENS_WITH}
 
-    def read(self, path: str) -> None:
+    def read(self, path: str, *, may_lack: Sequence[str]) -> None:
         """Load a file as MindSpore's users do.
 
         Args:
             path: A ``.ckpt`` file.
+            may_lack: Canonical names that it need not hold.
 
         Raises:
             ValueError: If it does not hold exactly this network's weights.
         """
         missing, unexpected = ms.load_param_into_net(self._network, ms.load_checkpoint(path), strict_load=True)
+        missing = [name for name in missing if name not in may_lack]
         if missing or unexpected:
             raise ValueError(f"{path}: missing {missing[:5]}, unexpected {unexpected[:5]}")

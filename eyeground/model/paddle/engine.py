@@ -221,27 +221,31 @@ class PaddleEngine:
         if "optimizer" in state:
             self._learner.load_optimizer_state(state["optimizer"])
 
-    def write(self, path: str) -> dict[str, str]:
+    def write(self, path: str, *, leave_out: Sequence[str]) -> dict[str, str]:
         """Write the weights as Paddle's users do.
 
         Args:
             path: The file to make, ``.pdparams``.
+            leave_out: Canonical names of what is not written.
 
         Returns:
             Paddle's version, and the lines that open the file without this package.
         """
-        paddle.save(self._network.state_dict(), path)
+        weights = {name: tensor for name, tensor in self._network.state_dict().items() if name not in leave_out}
+        paddle.save(weights, path)
         return {"version": paddle.__version__, "opens_with": OPENS_WITH}
 
-    def read(self, path: str) -> None:
+    def read(self, path: str, *, may_lack: Sequence[str]) -> None:
         """Load a file as Paddle's users do.
 
         Args:
             path: A ``.pdparams`` file that was written here; it is a pickle.
+            may_lack: Canonical names that it need not hold.
 
         Raises:
             ValueError: If it does not hold exactly this network's weights.
         """
         missing, unexpected = self._network.set_state_dict(paddle.load(path))
+        missing = [name for name in missing if name not in may_lack]
         if missing or unexpected:
             raise ValueError(f"{path}: missing {missing[:5]}, unexpected {unexpected[:5]}")

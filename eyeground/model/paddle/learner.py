@@ -202,12 +202,14 @@ class Learner:
         # Paddle multiplies up beta to the power of the step, in float32: so do we, to the same bits.
         powers = {f"beta{number}_pow_acc_0": _power(beta, self._steps) for number, beta in enumerate(self._betas, 1)}
         own: dict[str, Any] = {}
-        for name in names:
-            of = self._parameters[name].name
+        for name, parameter in self._parameters.items():
+            nothing = np.zeros(parameter.shape, np.float32)
             for ours, theirs in (("exp_avg", "moment1_0"), ("exp_avg_sq", "moment2_0")):
-                own[f"{of}_{theirs}"] = paddle.to_tensor(to_framework("paddle", {name: state[f"{name}/{ours}"]})[name])
+                held = state.get(f"{name}/{ours}")
+                average = nothing if held is None else to_framework("paddle", {name: held})[name]
+                own[f"{parameter.name}_{theirs}"] = paddle.to_tensor(average)
             for theirs, power in powers.items():
-                own[f"{of}_{theirs}"] = paddle.to_tensor(power)
+                own[f"{parameter.name}_{theirs}"] = paddle.to_tensor(power)
         self._optimizer.set_state_dict(own)
 
     def slot(self, name: str) -> Slot:

@@ -1,20 +1,19 @@
 """The reference engine: a torch classifier that learns and answers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
 
 from eyeground.model.applied_rate import Slot
 from eyeground.model.engine import Images, Targets
 from eyeground.model.optimization import Device, Optimization, Precision
 from eyeground.model.spec import ModelSpec
 from eyeground.model.torch.learner import Learner
-from eyeground.model.torch.network import start
+from eyeground.model.torch.network import layers_of, start
 from eyeground.model.weights import Tensors
 
 
@@ -162,7 +161,7 @@ class TorchEngine:
 
         hooks = [
             layer.register_forward_hook(lambda layer, given, made, name=name: keep(name, made))
-            for name, layer in _layers(self._learner.network)
+            for name, layer in layers_of(self._learner.network)
         ]
         self._learner.module(self._learner.to_device(images))
         for hook in hooks:
@@ -223,12 +222,3 @@ class TorchEngine:
             ValueError: If names or shapes differ from the network's.
         """
         self._learner.load_state(state)
-
-
-def _layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Name a network's own layers that have weights, and those of its rows of blocks."""
-    for name, layer in network.named_children():
-        if isinstance(layer, nn.Sequential | nn.ModuleList):
-            yield from ((f"{name}.{number}", inner) for number, inner in layer.named_children())
-        elif next(layer.parameters(), None) is not None:
-            yield name, layer

@@ -1,6 +1,6 @@
 """Spec -> network, and weights into it key by key."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import nn
@@ -131,3 +131,26 @@ def classifier_name(network: nn.Module) -> str:
     """
     classifier: object = network.get_classifier()  # type: ignore[operator]
     return next(str(name) for name, module in network.named_modules() if module is classifier)
+
+
+def layers_of(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Name the layers by which a network is compared with its like in another framework.
+
+    Args:
+        network: A timm network or one of ours.
+
+    Yields:
+        Its own layers that have weights; of a row of blocks each; in order, the classifier last.
+
+    Example:
+        >>> [name for name, _ in layers_of(build(ModelSpec("vit_demo_patch8", classes=3, image_px=32)))]
+        ['patch_embed', 'blocks.0', 'blocks.1', 'blocks.2', 'blocks.3', 'fc_norm', 'head']
+
+    References:
+        Our own.
+    """
+    for name, layer in network.named_children():
+        if isinstance(layer, nn.Sequential | nn.ModuleList):
+            yield from ((f"{name}.{number}", inner) for number, inner in layer.named_children())
+        elif next(layer.parameters(), None) is not None:
+            yield name, layer

@@ -1,0 +1,1 @@
+"""ONNX: a network as one file that other programs run; for prediction only."""

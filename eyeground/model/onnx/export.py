@@ -1,0 +1,104 @@
+"""Torch network -> ONNX file whose weights keep their names and layouts."""
+
+import contextlib
+import io
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+
+from eyeground.model.spec import ModelSpec
+from eyeground.model.torch.network import layers_of, start
+from eyeground.model.weights import Tensors
+
+_OPSET = 18
+_PREFIX = "network."
+
+
+class _Shown(nn.Module):
+    """A network that gives what each of its layers makes, beside its answer."""
+
+    def __init__(self, network: nn.Module, layers: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.network = network
+        self._layers = tuple(layers.values())
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        made: list[torch.Tensor] = []
+        hooks = [layer.register_forward_hook(lambda layer, given, out: made.append(out)) for layer in self._layers]
+        self.network(images)
+        for hook in hooks:
+            hook.remove()
+        return tuple(made)
+
+
+def export_onnx(spec: ModelSpec, tensors: Tensors, metadata: dict[str, str]) -> bytes:
+    """Write a classifier down as an ONNX graph: images (N, 3, H, W) in, logits (N, K) out, N free.
+
+    Every weight is an initializer of its canonical name. What a layer makes has the layer's name inside the graph, so
+    that a proof can ask for it.
+
+    Args:
+        spec: The network.
+        tensors: All of its weights, by canonical name.
+        metadata: Words to store in the file.
+
+    Returns:
+        The file's bytes.
+
+    Raises:
+        WeightsRefused: If the weights do not belong to the network.
+        ModuleNotFoundError: If the extra ``onnx`` is not installed.
+
+    Example:
+        >>> from eyeground.model.torch.network import build
+        >>> spec = ModelSpec("vit_demo_patch8", classes=3, image_px=16)
+        >>> tensors = {name: tensor.numpy() for name, tensor in build(spec).state_dict().items()}
+        >>> len(export_onnx(spec, tensors, {})) > sum(array.nbytes for array in tensors.values())
+        True
+
+    References:
+        ONNX opset 18; torch's exporter without its optimizer, which folds and renames weights.
+    """
+    network = start(spec, tensors=tensors, seed=0)[0].eval()
+    layers = dict(layers_of(network))
+    example = torch.zeros(2, 3, spec.image_px, spec.image_px)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            _Shown(network, layers).eval(),
+            (example,),
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+            opset_version=_OPSET,
+            input_names=["images"],
+            output_names=list(layers),
+            dynamic_shapes={"images": {0: "N"}},
+        )
+    if program is None:
+        raise RuntimeError(f"torch did not export {spec.name}")
+    model: Any = program.model_proto
+    _rename(model.graph)
+    # The last layer's answer are the logits; the others stay inside.
+
+    del model.graph.output[:-1]
+    for key, value in metadata.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    model.producer_name = "eyeground"
+
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _rename(graph: Any) -> None:
+    """Take the wrapper's name off the weights."""
+    for initializer in graph.initializer:
+        initializer.name = initializer.name.removeprefix(_PREFIX)
+    for info in graph.value_info:
+        info.name = info.name.removeprefix(_PREFIX)
+    for node in graph.node:
+        for number, name in enumerate(node.input):
+            node.input[number] = name.removeprefix(_PREFIX)
