@@ -77,7 +77,7 @@ class RunConfig(_Strict):
         image_px: Side of the input. Unit: px.
         pool: ViT head: ``avg`` = mean of the patch tokens, ``cls`` = the CLS token; ``auto`` = what the network's
             releases are made for (``cls`` for DINOv2, else ``avg``).
-        weights: ``random``, a safetensors file, or a run's folder.
+        weights: ``random``, a release that was fetched, a weights file of any framework, or a run's folder.
         batch_norm: ``auto`` freezes it where the weights carry folded statistics.
         epochs: Length of the run.
         batch_size: Images per micro-batch.

@@ -13,7 +13,11 @@ BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 EXIT_CODES = {
     "Interrupted": INTERRUPTED,
     "TrainingFailed": FAILED,
+    "EngineLost": FAILED,
+    "EngineUnfaithful": FAILED,
+    "Unproved": FAILED,
     "CheckpointError": FAILED,
+    "FetchFailed": FAILED,
     "OutOfMemoryError": FAILED,
     "OSError": FAILED,
     "ConfigError": BAD_INPUT,
@@ -27,6 +31,8 @@ ADVICE = {
     "OutOfMemoryError": "The device's memory is full: lower batch_size, raise accumulation, or set grad_checkpointing",
     "OSError": "Nothing already written was lost; put it right (free space, allow writing) and run the command again",
 }
+# What the commands of a group have in common.
+GROUPS = {"data": "Work on data sets.", "weights": "Fetch, look into and convert weights."}
 
 app = typer.Typer(
     help="Retinal images: train, judge and use a model, from a folder of images to a report a person can read.",
@@ -45,7 +51,7 @@ def _hang_up_commands() -> None:
         module = pick("cli.commands", name)
         group, _, verb = name.rpartition("_")
         if group and group not in groups:
-            groups[group] = typer.Typer(no_args_is_help=True, help=f"Work on {group} sets.", rich_markup_mode=None)
+            groups[group] = typer.Typer(no_args_is_help=True, help=GROUPS[group], rich_markup_mode=None)
             app.add_typer(groups[group], name=group)
         # The first line of the file, such as "eyeground predict: images in, a table of answers out."
         summary = (module.__doc__ or "").partition(": ")[2].strip()

@@ -8,7 +8,9 @@ from eyeground.cli.trained import weights_of_run
 from eyeground.data.augment import Augmentation
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.model.spec import VIT_SHAPES, ModelSpec
-from eyeground.model.weights import Tensors, read_weights
+from eyeground.model.untrusted import open_foreign
+from eyeground.model.weights import Tensors
+from eyeground.model.weights_cache import cached
 from eyeground.train.finetune import LearningRate
 
 
@@ -144,16 +146,16 @@ def spec_of(config: FinetuneConfig, *, classes: int) -> ModelSpec:
 
 
 def starting_weights(config: RunConfig) -> Tensors | None:
-    """Read the starting weights: none, a file, or another run's best.
+    """Read the starting weights: none, a release that was fetched, a file, or another run's best.
 
     Args:
         config: A checked configuration.
 
     Returns:
-        Arrays by the file's own names; None = random, drawn from the seed.
+        Arrays by canonical name, or by the other run's; None = random, drawn from the seed.
 
     Raises:
-        WeightsRefused: If the file is missing or damaged.
+        WeightsRefused: If the file is missing, damaged or asks for more than tensors, or the release was not fetched.
         CheckpointError: If the run's folder holds no sound checkpoint.
 
     Example:
@@ -165,7 +167,7 @@ def starting_weights(config: RunConfig) -> Tensors | None:
     """
     if config.weights == "random":
         return None
-    path = Path(config.weights)
+    path = cached(config.weights) or Path(config.weights)
     if path.is_dir():
         return weights_of_run(path)
-    return read_weights(path)
+    return open_foreign(path).tensors

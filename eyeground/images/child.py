@@ -4,7 +4,6 @@ import dataclasses
 import importlib
 import json
 import os
-import resource
 import sys
 import warnings
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Any
 from eyeground.images.contents import Contents
 from eyeground.images.refusal import ImageRefused
 from eyeground.images.retinal_image import RetinalImage
+from eyeground.sandbox import confine
 
 MEMORY_BYTES = 2**30
 MAX_SLICES = 10_000
@@ -45,7 +45,7 @@ def main(job_fd: int, answer_fd: int, data_fd: int, pixels_fd: int, names: Seque
     """
     warnings.simplefilter("ignore")
     readers = [importlib.import_module(f"eyeground.images.readers.{name}") for name in names]
-    _limit()
+    confine(MEMORY_BYTES)
     os.write(answer_fd, b'{"ready": true}\n')
     with os.fdopen(job_fd, "rb", closefd=False) as jobs:
         for line in jobs:
@@ -54,16 +54,6 @@ def main(job_fd: int, answer_fd: int, data_fd: int, pixels_fd: int, names: Seque
             out = json.dumps(answer).encode() + b"\n"
             while out:
                 out = out[os.write(answer_fd, out) :]
-
-
-def _limit() -> None:
-    """Give up what decoding does not need: more memory, new files, sockets, core dumps."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # No free number for a file or a socket is left: whatever takes this process over can open neither.
-    lowest_free = os.dup(0)
-    os.close(lowest_free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, lowest_free))
 
 
 def _answer(job: dict[str, Any], readers: Sequence[ModuleType], data_fd: int, pixels_fd: int) -> dict[str, Any]:

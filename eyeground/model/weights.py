@@ -1,10 +1,12 @@
 """Weights by canonical (timm) names: safetensors in and out, and a key-by-key report of what was loaded."""
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from eyeground.atomic_file import write_whole
 Tensors = dict[str, NDArray[Any]]
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "?"}
+_LONGEST_HEADER_BYTES = 100_000_000  # the format's own limit
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.")
 # DINOv2's SwiGLU-style names, as RETFound's DINOv2 checkpoints carry them.
 _RENAMES = ((".mlp.w12.", ".mlp.fc1."), (".mlp.w3.", ".mlp.fc2."))
@@ -94,16 +97,39 @@ def read_weights(path: Path) -> Tensors:
         safetensors format, version 0.3.
     """
     if not path.is_file():
-        raise WeightsRefused(f"{path}: no such weights file; give a .safetensors file, a run folder, or 'random'")
+        raise WeightsRefused(f"{path}: no such weights file; give a file of weights, a run folder, or 'random'")
     if path.suffix != ".safetensors":
         raise WeightsRefused(f"{path}: only .safetensors is read here, because a pickle can run code; convert it first")
+    return parse_weights(path.read_bytes(), source=str(path))
+
+
+def parse_weights(data: bytes, *, source: str) -> Tensors:
+    """Read the bytes of a safetensors file, checked.
+
+    Args:
+        data: The whole file.
+        source: What it is called in messages.
+
+    Returns:
+        Arrays by the file's own names; bfloat16 comes as float32.
+
+    Raises:
+        WeightsRefused: If it is not safetensors, holds an unknown type, or holds NaN or infinity.
+
+    Example:
+        >>> parse_weights(save({"a": np.ones(2, np.float32)}), source="w")
+        {'a': array([1., 1.], dtype=float32)}
+
+    References:
+        safetensors format, version 0.3.
+    """
     try:
-        entries = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        entries = deserialize(data)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
-        raise WeightsRefused(f"{path}: not a whole safetensors file ({error}); fetch or copy it again") from error
+        raise WeightsRefused(f"{source}: not a whole safetensors file ({error}); fetch or copy it again") from error
     tensors: Tensors = {}
     unknown, broken = [], []
-    for name, entry in entries:
+    for name, entry in sorted(entries, key=itemgetter(0)):
         shape, dtype = entry["shape"], entry["dtype"]
         if dtype == "BF16":
             # bfloat16 is the upper half of a float32.
@@ -117,12 +143,41 @@ def read_weights(path: Path) -> Tensors:
             broken.append(name)
         tensors[name] = array
     if unknown:
-        raise WeightsRefused(f"{path}: unknown number types in {', '.join(unknown[:5])}")
+        raise WeightsRefused(f"{source}: unknown number types in {', '.join(unknown[:5])}")
     if broken:
         raise WeightsRefused(
-            f"{path}: NaN or infinity in {len(broken)} tensors, first {broken[0]}; this file is damaged"
+            f"{source}: NaN or infinity in {len(broken)} tensors, first {broken[0]}; this file is damaged"
         )
     return tensors
+
+
+def read_metadata(file: BinaryIO) -> dict[str, str]:
+    """Read the words in the header of a safetensors file.
+
+    Args:
+        file: The file; where it stands does not matter.
+
+    Returns:
+        Name -> word; empty where there are none, or no header.
+
+    Example:
+        >>> import io
+        >>> read_metadata(io.BytesIO(save({"a": np.ones(2)}, {"licence": "CC0-1.0"})))
+        {'licence': 'CC0-1.0'}
+
+    References:
+        safetensors format, version 0.3.
+    """
+    file.seek(0)
+    length = int.from_bytes(file.read(8), "little")
+    if length > _LONGEST_HEADER_BYTES:
+        return {}
+    try:
+        header = json.loads(file.read(length))
+    except (ValueError, RecursionError):
+        return {}
+    words = header.get("__metadata__") if isinstance(header, dict) else None
+    return {name: word for name, word in words.items() if isinstance(word, str)} if isinstance(words, dict) else {}
 
 
 def write_weights(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
@@ -168,7 +223,7 @@ def canonical(tensors: Mapping[str, NDArray[Any]]) -> Tensors:
         timm naming; RETFound's loader for the DINOv2 variants.
     """
     # A DINOv2 teacher keeps its heads beside `backbone.`: only the encoder's keys have to agree on a prefix.
-    aside = {name: tensors[name] for name in tensors if _PRETRAINING_ONLY.match(name)}
+    aside = {name: name.removeprefix("module.") for name in tensors if _PRETRAINING_ONLY.match(name)}
     names = {name: name for name in tensors if name not in aside}
     stripped = True
     while stripped:
@@ -179,8 +234,8 @@ def canonical(tensors: Mapping[str, NDArray[Any]]) -> Tensors:
                 stripped = True
     for before, after in _RENAMES:
         names = {old: name.replace(before, after) for old, name in names.items()}
-    renamed: Tensors = dict(aside)
-    for old, name in names.items():
+    renamed: Tensors = {}
+    for old, name in (aside | names).items():
         if name in renamed:
             raise WeightsRefused(f"two keys of the file mean {name}")
         renamed[name] = tensors[old]

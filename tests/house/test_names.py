@@ -10,8 +10,8 @@ from .checkout import PACKAGE, ROOT, modules, tracked
 FORBIDDEN = {"util", "utils", "misc", "common", "helper", "helpers", "core", "base", "manager"}
 MOST_LINES = 400
 MOST_BYTES = 400_000
-# Reads foreign pickles in a process of its own; the only file that may.
-UNTRUSTED = PACKAGE / "model" / "untrusted.py"
+# Opens foreign pickles, in a process of its own; the only file that may.
+UNTRUSTED = PACKAGE / "model" / "formats" / "_unpickler.py"
 # Written in pieces, so that this file does not find itself.
 REGISTRIES = re.compile("|".join(["py" + r"pi\.", "files.python" + "hosted", "simple" + "/?['\"]?$", "conda" + r"\.an",
                                   "npm" + r"js\.", "index" + "-url", "tsinghua" + r"\.edu"]), re.MULTILINE)  # fmt: skip

@@ -138,7 +138,7 @@ def test_a_child_that_the_system_ended_costs_no_image() -> None:
 def test_the_child_can_open_nothing(tmp_path: Path) -> None:
     code = (
         "from eyeground.images import child; import socket, json\n"
-        "child._limit()\n"
+        "child.confine(child.MEMORY_BYTES)\n"
         "def tried(action):\n"
         "    try: action()\n"
         "    except OSError as error: return error.errno\n"

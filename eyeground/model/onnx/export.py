@@ -49,6 +49,7 @@ def export_onnx(spec: ModelSpec, tensors: Tensors, metadata: dict[str, str]) -> 
 
     Raises:
         WeightsRefused: If the weights do not belong to the network.
+        RuntimeError: If torch cannot export the network.
         ModuleNotFoundError: If the extra ``onnx`` is not installed.
 
     Example:

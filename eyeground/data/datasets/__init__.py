@@ -1,0 +1,1 @@
+"""Shelf: a public data set a file, loaded by pick("data.datasets", name)."""
