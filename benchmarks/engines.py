@@ -1,12 +1,17 @@
 """Paddle and MindSpore against torch: loss curves on the same real batches, applied learning rates, pace.
 
-python -m benchmarks.engines        # ViT-tiny at 96 px, batch 16, 40 steps, drop path 0; needs EYEGROUND_REALDATA for
-                                    # photographs, else phantoms
+python -m benchmarks.engines            # ViT-tiny at 96 px, batch 16, 40 steps, drop path 0; photographs where
+                                        # EYEGROUND_REALDATA has them, else phantoms
+python -m benchmarks.engines finetune   # the whole command on 300 photographs, two epochs, once per framework
 """
 
 import csv
+import json
 import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -110,6 +115,43 @@ def run() -> Claim:
     return Claim("a training step, the slowest framework", slowest, pace, "torch", "s", "; ".join(notes))
 
 
+def finetune_each() -> None:
+    """Run the command in each framework on the same 300 photographs, and print what it left."""
+    root = Path(os.environ["EYEGROUND_REALDATA"]) / "fundus-odir3"
+    rows = list(csv.DictReader((root / "labels.csv").open()))
+    with tempfile.TemporaryDirectory() as folder:
+        with (Path(folder) / "labels.csv").open("w") as file:
+            table = csv.DictWriter(file, list(rows[0]))
+            table.writeheader()
+            for name in ("normal", "glaucoma", "cataract"):
+                table.writerows([row for row in rows if row["label"] == name][:100])
+        config = Path(folder) / "config.yaml"
+        config.write_text(
+            f"data: [{{path: {root / 'images'}, table: {folder}/labels.csv, group: group, name: odir300}}]\n"
+            "classes: [normal, glaucoma, cataract]\nsplit: 60:20:20\nmodel: vit_tiny_patch16\nimage_px: 96\nepochs: 2\n"
+            "batch_size: 16\nwarmup_epochs: 0.5\ndrop_path: 0\nprecision: fp32\nthreads: 2\n"
+        )
+        for framework in ("torch", "paddle", "mindspore"):
+            out = Path(folder) / framework
+            start = time.perf_counter()
+            words = ["finetune", str(config), f"engine={framework}", f"out={out}", "--json"]
+            done = subprocess.run(
+                [sys.executable, "-c", "from eyeground.cli.main import main; main()", *words],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            test = json.loads(done.stdout)["test"]
+            told = ", ".join(
+                f"{key} {test[key]['value']:.3f} [{test[key]['low']:.3f}-{test[key]['high']:.3f}]"
+                for key in ("auroc_macro", "f1_macro", "accuracy")
+            )
+            print(
+                f"{framework:10} {time.perf_counter() - start:4.0f} s  {told}  {sorted(p.name for p in out.iterdir())}"
+            )
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["finetune"]:
+        finetune_each()
+        sys.exit()
     claim = run()
     print(claim.what, f"ratio {claim.ratio:.2f}", *claim.note.split("; "), sep="\n")
