@@ -17,7 +17,7 @@ import numpy as np
 
 from eyeground.atomic_file import write_whole
 from eyeground.cli.compare_config import CompareConfig, Initialization, Way
-from eyeground.cli.config import ConfigError, FinetuneConfig
+from eyeground.cli.config import FREE_KEYS, ConfigError, FinetuneConfig
 from eyeground.cli.config_file import check_config, dump_config
 from eyeground.cli.console import TrainingWatcher, answer, table, tell
 from eyeground.cli.dataset import Dataset, fingerprint
@@ -37,9 +37,6 @@ from eyeground.train.loop import Interrupted
 
 # A small part of the labels makes short epochs: so many times more of them are trained, at the most.
 _MOST_EPOCHS = 10
-# Say nothing about what is learned.
-_FREE = {"out", "device", "threads", "workers", "keep_checkpoints", "checkpoint_seconds", "checkpoint_steps"}
-_FREE |= {"grad_checkpointing", "resamples"}
 # What decides whether two runs can share an open data set.
 _DATA_KEYS = {"data", "classes", "ordered", "split", "split_seed", "val_fraction", "slices", "crop_field", "store_px"}
 
@@ -312,7 +309,7 @@ class _Grid:
 
 def _kept(config: FinetuneConfig) -> dict[str, Any]:
     """What decides a run's result and is written down with it."""
-    return config.model_dump(mode="json", exclude=_FREE | {"weights", "seed"})
+    return config.model_dump(mode="json", exclude=set(FREE_KEYS) | {"weights", "seed"})
 
 
 def _share(dataset: Dataset, fraction: float, seed: int) -> Dataset:

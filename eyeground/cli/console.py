@@ -16,7 +16,7 @@ from rich.text import Text
 from eyeground.train.loop import Verdict
 
 # Everything for people goes to stderr, so that stdout holds only answers.
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, force_jupyter=False)
 
 
 class _Rate(ProgressColumn):

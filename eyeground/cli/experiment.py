@@ -3,7 +3,11 @@
 import shlex
 import sys
 import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eyeground.atomic_file import write_whole
 from eyeground.cli.config import ConfigError, FinetuneConfig
@@ -17,6 +21,30 @@ from eyeground.data.modalities import mismatch
 from eyeground.train.checkpoint import Checkpoints
 from eyeground.train.journal import read_journal
 from eyeground.train.loop import Interrupted
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a fine-tuning came to.
+
+    Args:
+        folder: Its run.
+        seconds: Time spent, over all tries. Unit: s.
+        best_epoch: Which epoch was chosen, from 1.
+        headline: Metric name to value and interval, as in ``metrics.json``.
+
+    Example:
+        >>> Outcome(Path("runs/a"), 12.5, 3, {}).best_epoch
+        3
+
+    References:
+        Our own.
+    """
+
+    folder: Path
+    seconds: float
+    best_epoch: int | None
+    headline: Mapping[str, Any]
 
 
 def run_experiment(config: FinetuneConfig, *, name: str, resume: Path | None, as_json: bool) -> None:
@@ -39,9 +67,53 @@ def run_experiment(config: FinetuneConfig, *, name: str, resume: Path | None, as
     References:
         Our own.
     """
-    started = time.monotonic()
     if resume is None:
         check_folder(config.out, verb="finetune")
+    outcome = carry_out(config, name=name, resume=resume)
+    answer(
+        {
+            "run": str(outcome.folder),
+            "seconds": outcome.seconds,
+            "best_epoch": outcome.best_epoch,
+            "test": outcome.headline,
+        },
+        as_json=as_json,
+        last_line=f"report: {outcome.folder / 'report.html'}",
+    )
+
+
+def carry_out(
+    config: FinetuneConfig,
+    *,
+    name: str,
+    resume: Path | None,
+    stop: Callable[[], AbstractContextManager[Callable[[], bool]]] = stop_on_signal,
+    again: str = "",
+) -> Outcome:
+    """Make a run from beginning to end, or from where it stopped.
+
+    Args:
+        config: The checked configuration.
+        name: Name of the run where the configuration gives no folder.
+        resume: Folder to go on in, whether or not it holds a checkpoint yet; None = a new run.
+        stop: Watches for the wish to stop while the network is trained.
+        again: What a person types to go on; empty = ``eyeground finetune --resume`` with the run.
+
+    Returns:
+        What it came to; the files are in its folder.
+
+    Raises:
+        ConfigError: If the configuration and the data do not go together.
+        DataProblems: If the data has faults; all are listed.
+        WeightsRefused: If the weights do not belong to the network.
+        Interrupted: If a person stopped it.
+        TrainingFailed: If the loss is not finite.
+        CheckpointError: If a checkpoint cannot be written or read.
+
+    References:
+        docs/run.md for the files.
+    """
+    started = time.monotonic()
     before = Checkpoints(resume / "checkpoints").newest(parts=()) if resume else None
     parts = read_parts(config, resume=resume, before=before)
     folder = resume or reserve_folder(config.out, name, verb="finetune")
@@ -51,12 +123,12 @@ def run_experiment(config: FinetuneConfig, *, name: str, resume: Path | None, as
         write_whole(folder / "config.yaml", dump_config(config.model_copy(update={"out": folder})).encode())
         parts.dataset.write_split(folder / "split.csv")
         _announce(folder, parts, config.weights)
-        with stop_on_signal() as stop_wanted:
+        with stop() as stop_wanted:
             watcher = TrainingWatcher(also=lambda epoch, verdict: record_epoch(folder, epoch, verdict.columns))
             try:
                 progress = train(config, folder, parts, watcher=watcher, stop_wanted=stop_wanted)
             except Interrupted as error:
-                go_on = f"eyeground finetune --resume {shlex.quote(str(folder))}"
+                go_on = again or f"eyeground finetune --resume {shlex.quote(str(folder))}"
                 raise Interrupted(f"{error}. Go on with: {go_on}") from None
             finally:
                 watcher.close()
@@ -85,12 +157,7 @@ def run_experiment(config: FinetuneConfig, *, name: str, resume: Path | None, as
         )
     tell(*headline_lines(headline))
     earlier = float(before.progress["seconds"]) if before else 0.0
-    seconds = round(earlier + time.monotonic() - started, 1)
-    answer(
-        {"run": str(folder), "seconds": seconds, "best_epoch": progress.best_epoch, "test": headline},
-        as_json=as_json,
-        last_line=f"report: {folder / 'report.html'}",
-    )
+    return Outcome(folder, round(earlier + time.monotonic() - started, 1), progress.best_epoch, headline)
 
 
 def _announce(folder: Path, parts: Parts, weights: str) -> None:

@@ -6,27 +6,9 @@ import sys
 
 import typer
 
+from eyeground.cli.exit_codes import EXIT_CODES, kind_of
 from eyeground.pick import names, pick
 
-# What a script can tell from the exit code. Looked up by class name, so that nothing heavy is imported to catch it.
-BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
-EXIT_CODES = {
-    "Interrupted": INTERRUPTED,
-    "TrainingFailed": FAILED,
-    "EngineLost": FAILED,
-    "EngineUnfaithful": FAILED,
-    "Unproved": FAILED,
-    "CheckpointError": FAILED,
-    "FetchFailed": FAILED,
-    "OutOfMemoryError": FAILED,
-    "OSError": FAILED,
-    "ConfigError": BAD_INPUT,
-    "DataProblems": BAD_INPUT,
-    "ImageRefused": BAD_INPUT,
-    "WeightsRefused": BAD_INPUT,
-    "FileExistsError": BAD_INPUT,
-    "FileNotFoundError": BAD_INPUT,
-}
 ADVICE = {
     "OutOfMemoryError": "The device's memory is full: lower batch_size, raise accumulation, or set grad_checkpointing",
     "OSError": "Nothing already written was lost; put it right (free space, allow writing) and run the command again",
@@ -70,7 +52,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        kind = next((known.__name__ for known in type(error).__mro__ if known.__name__ in EXIT_CODES), None)
+        kind = kind_of(error)
         if kind is None or os.environ.get("EYEGROUND_DEBUG"):
             raise
         told = "\n".join(filter(None, (str(error), ADVICE.get(kind))))

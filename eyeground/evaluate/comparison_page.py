@@ -6,16 +6,13 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eyeground.evaluate.comparison import Comparison
 from eyeground.evaluate.comparison_verdict import labels_named, metric_named, outcome, p_named, signed, way_named
-from eyeground.evaluate.wording import counted, decimal, shown, titled, with_interval
+from eyeground.evaluate.page import environment, style
+from eyeground.evaluate.wording import decimal, shown, titled, with_interval
 
-_FOLDER = Path(__file__).parent
 _TEMPLATE = "comparison.jinja.html"
 
 # What is shown at once of the standard profile; the rest is behind a click.
@@ -91,25 +88,18 @@ def render_comparison(*, title: str, comparison: Comparison, facts: ComparisonFa
     # matplotlib takes a third of a second to import; only a page needs it.
     from eyeground.evaluate import comparison_plots as plots
 
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    filled = environment()
+    filled.filters.update(
+        metric_named=metric_named, signed=signed, p_named=p_named, way_named=way_named, labels_named=labels_named
     )
-    environment.filters.update(
-        shown=shown, decimal=decimal, counted=counted, titled=titled, metric_named=metric_named, signed=signed,
-        p_named=p_named, way_named=way_named, labels_named=labels_named,
-    )  # fmt: skip
     shelf = "standard" if "standard" in comparison.profiles else comparison.profiles[0]
     drawn = [line["metric"] for line in comparison.summary if line["profile"] == shelf]
     metric = comparison.headline if comparison.headline in drawn else drawn[0]
-    page = environment.get_template(_TEMPLATE).render(
+    page = filled.get_template(_TEMPLATE).render(
         title=title,
         facts=facts,
         found=comparison,
-        css=_css(),
+        css=style(),
         glance=_glance(comparison),
         floor=2 / (comparison.test_resamples + 1),
         tables=[_table(comparison, *part) for part in _parts(comparison)],
@@ -178,14 +168,6 @@ def markdown(comparison: Comparison) -> str:
             row += ["", "", ""]
         lines.append(row)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _css() -> str:
-    """The style of the evaluation report, from its own template: one look, kept in one place."""
-    found = re.search(r"<style>\n(.*?)</style>", (_FOLDER / "report.jinja.html").read_text("utf-8"), re.DOTALL)
-    if found is None:
-        raise RuntimeError("report.jinja.html has no <style>; the installed package is damaged, install it again")
-    return found[1]
 
 
 def _glance(comparison: Comparison) -> dict[str, Any]:

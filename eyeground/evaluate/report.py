@@ -3,20 +3,19 @@
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from eyeground.evaluate import curves
 from eyeground.evaluate.confidence import Estimate
 from eyeground.evaluate.mistakes import most_confident, thumbnail
 from eyeground.evaluate.narrative import FEW_IMAGES, sentences
+from eyeground.evaluate.page import environment
 from eyeground.evaluate.predictions import Predictions
 from eyeground.evaluate.scorecard import CLASS_COLUMNS, Scorecard
-from eyeground.evaluate.wording import counted, decimal, shown, titled
+from eyeground.evaluate.wording import counted, titled
 
 _TEMPLATE = "report.jinja.html"
 _NONE = Estimate(float("nan"))
@@ -112,51 +111,49 @@ def render(
     from eyeground.evaluate.drawing import class_colors
 
     known = predictions.select(predictions.labelled)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(shown=shown, decimal=decimal, counted=counted, titled=titled)
     epochs = [line for line in learning if line.get("event") == "epoch"]
-    page = environment.get_template(_TEMPLATE).render(
-        title=title,
-        facts=facts,
-        card=scorecard,
-        colors=class_colors(len(known.classes), known.ordered),
-        big=_big(scorecard),
-        small=_small(scorecard),
-        says=sentences(predictions, scorecard),
-        data=_data(facts, known),
-        class_columns=tuple(CLASS_COLUMNS),
-        few=FEW_IMAGES,
-        confusion=_embedded(plots.confusion_matrix(scorecard.confusion, known.classes)),
-        curves=_curves(known, scorecard),
-        reliability=_embedded(plots.reliability_diagram(curves.reliability(known.truth, known.scores, known.patients))),
-        forest=_embedded(plots.forest(scorecard.subgroups, scorecard.headline["auroc_macro_present"], scorecard.n))
-        if scorecard.subgroups
-        else "",
-        hollow=any(
-            group.scores["auroc_macro_present"].defined and not group.scores["auroc_macro"].defined
-            for group in scorecard.subgroups
-        ),
-        mistakes=_mistakes(predictions, pixels),
-        wrong=int((known.said != known.truth).sum()),
-        pictures=pixels is not None,
-        learning=_embedded(plots.learning_curves(learning, facts.best_epoch)) if epochs else "",
-        epochs=len(epochs),
-        metrics_note=_partial(scorecard),
-        certain=any(
-            estimate.has_interval and estimate.low == estimate.high
-            for scores in (
-                scorecard.headline,
-                *[line.scores for line in scorecard.per_class],
-                *[group.scores for group in scorecard.subgroups],
-            )
-            for estimate in scores.values()
-        ),
+    page = (
+        environment()
+        .get_template(_TEMPLATE)
+        .render(
+            title=title,
+            facts=facts,
+            card=scorecard,
+            colors=class_colors(len(known.classes), known.ordered),
+            big=_big(scorecard),
+            small=_small(scorecard),
+            says=sentences(predictions, scorecard),
+            data=_data(facts, known),
+            class_columns=tuple(CLASS_COLUMNS),
+            few=FEW_IMAGES,
+            confusion=_embedded(plots.confusion_matrix(scorecard.confusion, known.classes)),
+            curves=_curves(known, scorecard),
+            reliability=_embedded(
+                plots.reliability_diagram(curves.reliability(known.truth, known.scores, known.patients))
+            ),
+            forest=_embedded(plots.forest(scorecard.subgroups, scorecard.headline["auroc_macro_present"], scorecard.n))
+            if scorecard.subgroups
+            else "",
+            hollow=any(
+                group.scores["auroc_macro_present"].defined and not group.scores["auroc_macro"].defined
+                for group in scorecard.subgroups
+            ),
+            mistakes=_mistakes(predictions, pixels),
+            wrong=int((known.said != known.truth).sum()),
+            pictures=pixels is not None,
+            learning=_embedded(plots.learning_curves(learning, facts.best_epoch)) if epochs else "",
+            epochs=len(epochs),
+            metrics_note=_partial(scorecard),
+            certain=any(
+                estimate.has_interval and estimate.low == estimate.high
+                for scores in (
+                    scorecard.headline,
+                    *[line.scores for line in scorecard.per_class],
+                    *[group.scores for group in scorecard.subgroups],
+                )
+                for estimate in scores.values()
+            ),
+        )
     )
     return page + "\n"
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eyeground.model.architecture import parameter_shapes
 from eyeground.model.certificate import Certificate, Side, certificate_of, compare_layers, write_certificate
-from eyeground.model.dialects import DIALECTS, name_in
+from eyeground.model.dialects import DIALECTS, misfits, name_in
 from eyeground.model.engine import Images
 from eyeground.model.examination import examine
 from eyeground.model.remote import RemoteEngine
@@ -89,13 +89,7 @@ class WeightsFile:
 
     def __post_init__(self) -> None:
         found, wanted = self.foreign.tensors, self._shapes()
-        wrong = [f"{name} is missing" for name in wanted if name not in found]
-        wrong += [
-            f"{name} has shape {found[name].shape}, the network {shape}"
-            for name, shape in wanted.items()
-            if name in found and found[name].shape != shape
-        ]
-        if wrong:
+        if wrong := misfits({name: found[name] for name in wanted if name in found}, wanted):
             more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
             raise WeightsRefused(
                 f"{self.path}: does not hold {self.spec.name} at {self.spec.image_px} px with pool={self.spec.pool}: "

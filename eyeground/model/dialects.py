@@ -1,7 +1,7 @@
 """How each framework writes a vision transformer's weights down, against timm's names and torch's layouts."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -131,3 +131,29 @@ def from_framework(framework: Framework, tensors: Mapping[str, NDArray[Any]]) ->
             name = re.sub(pattern, replacement, name)
         found[name] = np.ascontiguousarray(array.T) if dialect.transposed(name, array.ndim) else array
     return found
+
+
+def misfits(tensors: Mapping[str, NDArray[Any]], shapes: Mapping[str, Sequence[int]]) -> list[str]:
+    """Say what keeps weights from being a network's.
+
+    Args:
+        tensors: Arrays by name.
+        shapes: Shape of each of the network's parameters, by the same kind of name.
+
+    Returns:
+        Names that are missing, unknown, or have another shape, in words; empty where they fit.
+
+    Example:
+        >>> misfits({"a": np.zeros(2), "c": np.zeros(1)}, {"a": (3,), "b": (1,)})
+        ['b is missing', 'c is unknown', 'a has shape (2,), the network (3,)']
+
+    References:
+        Our own.
+    """
+    wrong = [f"{name} is missing" for name in shapes if name not in tensors]
+    wrong += [f"{name} is unknown" for name in tensors if name not in shapes]
+    return wrong + [
+        f"{name} has shape {tensors[name].shape}, the network {tuple(shape)}"
+        for name, shape in shapes.items()
+        if name in tensors and tensors[name].shape != tuple(shape)
+    ]

@@ -184,21 +184,7 @@ class RemoteEngine:
         return self._description
 
     def train_step(self, batches: Sequence[tuple[Images, Targets]], *, lr: float, seed: int) -> float:
-        """Take one optimizer step over one or several micro-batches.
-
-        Args:
-            batches: Micro-batches whose gradients are averaged.
-            lr: Peak learning rate of this step; each parameter's scale comes on top.
-            seed: Everything random inside the network follows from it.
-
-        Returns:
-            Mean loss over the micro-batches.
-
-        Raises:
-            LossNotFinite: If the loss or the gradient is NaN or infinite; what learns stays as it was.
-            EngineUnfaithful: If another learning rate was applied than was asked for.
-            EngineLost: If its process ended.
-        """
+        """Take one optimizer step over one or several micro-batches."""
         arrays = {f"{n}/images": images for n, (images, _) in enumerate(batches)}
         arrays |= {f"{n}/targets": targets for n, (_, targets) in enumerate(batches)}
         answer, _ = self._ask("train_step", {"lr": lr, "seed": seed}, arrays)
@@ -212,63 +198,23 @@ class RemoteEngine:
         return float(answer["loss"])
 
     def predict(self, images: Images) -> NDArray[np.float32]:
-        """Give scores.
-
-        Args:
-            images: Shape (N, 3, H, W).
-
-        Returns:
-            Probabilities, shape (N, K), rows sum to 1.
-        """
+        """Give scores."""
         return self._ask("predict", arrays={"images": images})[1]["scores"]
 
     def features(self, images: Images) -> NDArray[np.float32]:
-        """Give what the head sees.
-
-        Args:
-            images: Shape (N, 3, H, W).
-
-        Returns:
-            Features, shape (N, D).
-        """
+        """Give what the head sees."""
         return self._ask("features", arrays={"images": images})[1]["features"]
 
     def activations(self, images: Images) -> dict[str, NDArray[np.float32]]:
-        """Give what every layer makes of some images.
-
-        Args:
-            images: Shape (N, 3, H, W).
-
-        Returns:
-            By canonical name of the layer, in order; the last are the logits.
-        """
+        """Give what every layer makes of some images."""
         return self._ask("activations", arrays={"images": images})[1]
 
     def probe(self, layer: str, inputs: NDArray[np.float32], *, seed: int | None = None) -> NDArray[np.float32]:
-        """Run one layer by itself.
-
-        Args:
-            layer: Its canonical name, such as ``"blocks.0.norm1"``.
-            inputs: What it is given.
-            seed: As in training, with what is random drawn from it; None = as in prediction.
-
-        Returns:
-            What it makes of it.
-
-        Raises:
-            ValueError: If there is no such layer.
-        """
+        """Run one layer by itself."""
         return self._ask("probe", {"layer": layer, "seed": seed}, {"inputs": inputs})[1]["made"]
 
     def slot(self, name: str) -> Slot:
-        """Give a parameter with what AdamW keeps about it.
-
-        Args:
-            name: Canonical name.
-
-        Returns:
-            Copies in torch's layout; zeros before the first step.
-        """
+        """Give a parameter with what AdamW keeps about it."""
         words, found = self._ask("slot", {"name": name})
         return Slot(found["value"], found["exp_avg"], found["exp_avg_sq"], words["step"])
 
@@ -282,14 +228,7 @@ class RemoteEngine:
         return dict(state)
 
     def load_state(self, state: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
-        """Put ``weights``, and ``optimizer`` where given, back.
-
-        Args:
-            state: As ``state`` gave it; without ``optimizer`` only the weights change.
-
-        Raises:
-            ValueError: If names or shapes differ from the network's.
-        """
+        """Put ``weights``, and ``optimizer`` where given, back."""
         flat = {f"{part}|{name}": array for part, held in state.items() for name, array in held.items()}
         self._ask("load_state", {"parts": list(state)}, flat)
 

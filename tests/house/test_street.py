@@ -166,7 +166,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_every_exit_code_belongs_to_an_error_that_exists() -> None:
-    tree = modules()["eyeground.cli.main"]
+    tree = modules()["eyeground.cli.exit_codes"]
     codes = next(
         node.value
         for node in tree.body

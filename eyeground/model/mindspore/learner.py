@@ -10,7 +10,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from numpy.typing import NDArray
 
 from eyeground.model.applied_rate import ADAM_EPS, Slot
-from eyeground.model.dialects import from_framework, name_in, to_framework
+from eyeground.model.dialects import from_framework, misfits, name_in, to_framework
 from eyeground.model.engine import LossNotFinite
 from eyeground.model.layer_decay import parameter_rules
 from eyeground.model.optimization import Device, Optimization, Precision
@@ -248,14 +248,7 @@ class Learner:
         """
         own = {name_in("mindspore", name): parameter for name, parameter in self._parameters.items()}
         brought = to_framework("mindspore", tensors)
-        wrong = [f"{name} is missing" for name in own if name not in brought]
-        wrong += [f"{name} is unknown" for name in brought if name not in own]
-        wrong += [
-            f"{name} has shape {list(brought[name].shape)}, the network {list(own[name].shape)}"
-            for name in own
-            if name in brought and tuple(brought[name].shape) != tuple(own[name].shape)
-        ]
-        if wrong:
+        if wrong := misfits(brought, {name: parameter.shape for name, parameter in own.items()}):
             raise ValueError(f"these weights are another network's: {'; '.join(wrong[:8])}")
         for name, parameter in own.items():
             _put(parameter, brought[name])

@@ -71,20 +71,7 @@ class PaddleEngine:
         return self._learner.description
 
     def train_step(self, batches: Sequence[tuple[Images, Targets]], *, lr: float, seed: int) -> float:
-        """Take one optimizer step over one or several micro-batches.
-
-        Args:
-            batches: Micro-batches whose gradients are averaged.
-            lr: Peak learning rate of this step; each parameter's scale comes on top.
-            seed: Everything random inside the network follows from it.
-
-        Returns:
-            Mean loss over the micro-batches.
-
-        Raises:
-            LossNotFinite: If the loss or the gradient is NaN or infinite; what learns stays as it was.
-            RuntimeError: If the engine was built for prediction only.
-        """
+        """Take one optimizer step over one or several micro-batches."""
         self._learner.begin(lr=lr)
         total = 0.0
         for number, (images, targets) in enumerate(batches):
@@ -114,14 +101,7 @@ class PaddleEngine:
 
     @paddle.no_grad()
     def predict(self, images: Images) -> NDArray[np.float32]:
-        """Give scores.
-
-        Args:
-            images: Shape (N, 3, H, W).
-
-        Returns:
-            Probabilities, shape (N, K), rows sum to 1.
-        """
+        """Give scores."""
         self._network.eval()
         with self._learner.autocast():
             logits = self._network(paddle.to_tensor(images))
@@ -129,28 +109,14 @@ class PaddleEngine:
 
     @paddle.no_grad()
     def features(self, images: Images) -> NDArray[np.float32]:
-        """Give what the head sees.
-
-        Args:
-            images: Shape (N, 3, H, W).
-
-        Returns:
-            Features, shape (N, D).
-        """
+        """Give what the head sees."""
         self._network.eval()
         with self._learner.autocast():
             return self._network.features(paddle.to_tensor(images)).astype("float32").numpy()
 
     @paddle.no_grad()
     def activations(self, images: Images) -> dict[str, NDArray[np.float32]]:
-        """Give what every layer makes of some images.
-
-        Args:
-            images: Shape (N, 3, H, W).
-
-        Returns:
-            Output of ``patch_embed``, of each block and of what follows, by canonical name; ``head`` are the logits.
-        """
+        """Give what every layer makes of some images."""
         self._network.eval()
         found: dict[str, NDArray[np.float32]] = {}
         hooks = [
@@ -168,19 +134,7 @@ class PaddleEngine:
 
     @paddle.no_grad()
     def probe(self, layer: str, inputs: NDArray[np.float32], *, seed: int | None = None) -> NDArray[np.float32]:
-        """Run one layer by itself.
-
-        Args:
-            layer: Its canonical name, such as ``"blocks.0.norm1"``.
-            inputs: What it is given.
-            seed: As in training, with what is random drawn from it; None = as in prediction.
-
-        Returns:
-            What it makes of it.
-
-        Raises:
-            ValueError: If there is no such layer.
-        """
+        """Run one layer by itself."""
         found = dict(self._network.named_sublayers()).get(layer)
         if found is None:
             raise ValueError(f"this network has no layer {layer!r}")
@@ -192,14 +146,7 @@ class PaddleEngine:
         return found(paddle.to_tensor(inputs)).astype("float32").numpy()
 
     def slot(self, name: str) -> Slot:
-        """Give a parameter with what AdamW keeps about it.
-
-        Args:
-            name: Canonical name.
-
-        Returns:
-            Copies.
-        """
+        """Give a parameter with what AdamW keeps about it."""
         return self._learner.slot(name)
 
     def state(self) -> dict[str, Mapping[str, NDArray[Any]]]:
@@ -209,14 +156,7 @@ class PaddleEngine:
         return {"weights": weights, "optimizer": optimizer} if self._learner.trains else {"weights": weights}
 
     def load_state(self, state: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
-        """Put ``weights``, and ``optimizer`` where given, back.
-
-        Args:
-            state: As ``state`` gave it; without ``optimizer`` only the weights change.
-
-        Raises:
-            ValueError: If names or shapes differ from the network's.
-        """
+        """Put ``weights``, and ``optimizer`` where given, back."""
         self._learner.load_weights(state["weights"])
         if "optimizer" in state:
             self._learner.load_optimizer_state(state["optimizer"])

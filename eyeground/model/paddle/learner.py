@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from paddle import nn
 
 from eyeground.model.applied_rate import ADAM_EPS, Slot
-from eyeground.model.dialects import from_framework, name_in, to_framework
+from eyeground.model.dialects import from_framework, misfits, name_in, to_framework
 from eyeground.model.engine import LossNotFinite
 from eyeground.model.layer_decay import parameter_rules
 from eyeground.model.optimization import Device, Optimization, Precision
@@ -161,14 +161,7 @@ class Learner:
         """
         own = self.network.state_dict()
         brought = to_framework("paddle", tensors)
-        wrong = [f"{name} is missing" for name in own if name not in brought]
-        wrong += [f"{name} is unknown" for name in brought if name not in own]
-        wrong += [
-            f"{name} has shape {list(brought[name].shape)}, the network {list(own[name].shape)}"
-            for name in own
-            if name in brought and list(brought[name].shape) != list(own[name].shape)
-        ]
-        if wrong:
+        if wrong := misfits(brought, {name: parameter.shape for name, parameter in own.items()}):
             raise ValueError(f"these weights are another network's: {'; '.join(wrong[:8])}")
         for name, tensor in own.items():
             tensor.set_value(np.asarray(brought[name], np.float32))

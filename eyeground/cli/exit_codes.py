@@ -1,0 +1,40 @@
+"""What a script can tell from the exit code: the kinds of failure that a user can act on."""
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+# By class name, so that nothing heavy is imported to catch it.
+EXIT_CODES = {
+    "Interrupted": INTERRUPTED,
+    "TrainingFailed": FAILED,
+    "EngineLost": FAILED,
+    "EngineUnfaithful": FAILED,
+    "Unproved": FAILED,
+    "CheckpointError": FAILED,
+    "FetchFailed": FAILED,
+    "OutOfMemoryError": FAILED,
+    "OSError": FAILED,
+    "ConfigError": BAD_INPUT,
+    "DataProblems": BAD_INPUT,
+    "ImageRefused": BAD_INPUT,
+    "WeightsRefused": BAD_INPUT,
+    "FileExistsError": BAD_INPUT,
+    "FileNotFoundError": BAD_INPUT,
+}
+
+
+def kind_of(error: BaseException) -> str | None:
+    """Find the kind of an expected failure.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        A key of ``EXIT_CODES``, the nearest one; None for a fault of ours.
+
+    Example:
+        >>> kind_of(FileNotFoundError()), kind_of(PermissionError()), kind_of(KeyError())
+        ('FileNotFoundError', 'OSError', None)
+
+    References:
+        docs/run.md for the exit codes.
+    """
+    return next((known.__name__ for known in type(error).__mro__ if known.__name__ in EXIT_CODES), None)
