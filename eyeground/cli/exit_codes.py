@@ -10,6 +10,8 @@ EXIT_CODES = {
     "Unproved": FAILED,
     "CheckpointError": FAILED,
     "FetchFailed": FAILED,
+    "DownloadFailed": FAILED,
+    "FolderInUse": FAILED,
     "OutOfMemoryError": FAILED,
     "OSError": FAILED,
     "ConfigError": BAD_INPUT,
