@@ -73,7 +73,7 @@ def examine(engine: Provable, tensors: Mapping[str, NDArray[Any]]) -> tuple[Faul
     References:
         Ba et al., "Layer Normalization", 2016; Hendrycks & Gimpel, "Gaussian Error Linear Units", 2016.
     """
-    return tuple(_faults(engine, {name: np.asarray(array, np.float64) for name, array in tensors.items()}))
+    return tuple(_faults(engine, tensors))
 
 
 def examine_training(
@@ -116,28 +116,25 @@ def examine_training(
     return tuple(faults)
 
 
-def _faults(engine: Provable, tensors: Mapping[str, NDArray[np.float64]]) -> Iterator[Fault]:
+def _faults(engine: Provable, tensors: Mapping[str, NDArray[Any]]) -> Iterator[Fault]:
     """Ask every layer."""
     yield from _unloaded(engine.state()["weights"], tensors)
     random = np.random.default_rng(0)
+    asking = {1: _layer_norm, 2: _linear, 4: _patches}
     for name, array in tensors.items():
         layer, _, kind = name.rpartition(".")
+        # Layer by layer: a whole network in float64 would take twice its memory.
         if kind == "gamma":
-            yield from _layer_scale(engine, layer, array, random)
-        elif kind != "weight":
-            continue
-        elif array.ndim == 1:
-            yield from _layer_norm(engine, layer, array, tensors[f"{layer}.bias"], random)
-        elif array.ndim == 2:
-            yield from _linear(engine, layer, array, tensors[f"{layer}.bias"], random)
-        elif array.ndim == 4:
-            yield from _patches(engine, layer, array, tensors[f"{layer}.bias"], random)
+            yield from _layer_scale(engine, layer, array.astype(np.float64), random)
+        elif kind == "weight" and array.ndim in asking:
+            bias = tensors[f"{layer}.bias"].astype(np.float64)
+            yield from asking[array.ndim](engine, layer, array.astype(np.float64), bias, random)
     yield from _gelu(engine)
     if engine.spec.drop_path:
         yield from _drop_path(engine)
 
 
-def _unloaded(found: Mapping[str, NDArray[Any]], tensors: Mapping[str, NDArray[np.float64]]) -> Iterator[Fault]:
+def _unloaded(found: Mapping[str, NDArray[Any]], tensors: Mapping[str, NDArray[Any]]) -> Iterator[Fault]:
     """Read the weights back."""
     for name in sorted({*tensors, *found}):
         if name not in found:

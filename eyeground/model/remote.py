@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from eyeground.model.applied_rate import AppliedRate, Slot
 from eyeground.model.engine import Images, LossNotFinite, Targets
 from eyeground.model.environment import command_of
+from eyeground.model.examination import examine
 from eyeground.model.optimization import Device, Framework, Optimization, Precision
 from eyeground.model.spec import ModelSpec
 from eyeground.model.weights import LoadReport, Tensors
@@ -44,11 +45,12 @@ class RemoteEngine:
         checkpointing: Recompute activations in the backward pass, for less memory.
         threads: Processor threads; 0 leaves the framework's choice.
         load_report: What became of every key when ``tensors`` were put together.
+        examined: Ask every layer by itself whether it computes what it should, at the start.
 
     Raises:
         EngineMissing: If the framework is not installed.
         EngineLost: If its process does not start.
-        EngineUnfaithful: If it does not hold the weights it was given.
+        EngineUnfaithful: If it does not hold the weights it was given, or a layer computes something else with them.
         ValueError: If the network, device or precision is not to be had.
 
     References:
@@ -67,6 +69,7 @@ class RemoteEngine:
         checkpointing: bool = False,
         threads: int = 0,
         load_report: LoadReport | None = None,
+        examined: bool = True,
     ) -> None:
         self._framework = framework
         self._spec = spec
@@ -87,6 +90,12 @@ class RemoteEngine:
         self.precision: Precision = answer["precision"]
         self._description: str = answer["description"]
         self._check_weights(tensors)
+        # Half precision rounds by more than some faults change.
+        if examined and self.precision == "fp32":
+            if faults := examine(self, tensors):
+                told = "; ".join(map(str, faults[:5]))
+                raise EngineUnfaithful(f"engine={framework} does not compute what torch does: {told}")
+            self._description += "; weights read back, every layer examined"
 
     def _start(self, threads: int) -> None:
         """Start the process."""

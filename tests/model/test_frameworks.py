@@ -190,6 +190,9 @@ def test_devices_and_precisions_that_are_not_offered(framework: str) -> None:
         build(framework, device="mps")
     with pytest.raises(ValueError, match=rf"engine={framework} offers precision fp32 and bf16"):
         build(framework, precision="fp16")
+    # Paddle would take it, say nothing, and compute in fp32.
+    with pytest.raises(ValueError, match=rf"engine={framework} computes in bf16 on accelerators only"):
+        build(framework, precision="bf16")
 
 
 def test_networks_that_are_not_offered_are_told_before_anything_starts() -> None:

@@ -347,6 +347,11 @@ def choose_precision(wanted: Precision) -> Precision:
     """
     if wanted == "fp16":
         raise ValueError("engine=mindspore offers precision fp32 and bf16; choose one, or auto")
+    on_processor = ms.get_current_device().device_target == "CPU"
+    if wanted == "bf16" and on_processor:
+        raise ValueError(
+            "engine=mindspore computes in bf16 on accelerators only; on the processor choose fp32, or auto"
+        )
     if wanted != "auto":
         return wanted
-    return "fp32" if ms.get_current_device().device_target == "CPU" else "bf16"
+    return "fp32" if on_processor else "bf16"

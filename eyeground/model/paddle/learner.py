@@ -269,13 +269,16 @@ def choose_precision(wanted: Precision) -> Precision:
         ValueError: If it is not offered here.
 
     References:
-        Our own; on processors Paddle's bf16 is slower than its fp32 (docs/results.md).
+        Our own.
     """
     if wanted == "fp16":
         raise ValueError("engine=paddle offers precision fp32 and bf16; choose one, or auto")
+    on_processor = paddle.get_device() == "cpu"
+    if wanted == "bf16" and on_processor:
+        # Paddle 3.3.1 takes bf16 there without a word, and computes in fp32.
+        raise ValueError("engine=paddle computes in bf16 on accelerators only; on the processor choose fp32, or auto")
     if wanted != "auto":
         return wanted
-    on_processor = paddle.get_device() == "cpu"
     return "bf16" if not on_processor and paddle.amp.is_bfloat16_supported() else "fp32"
 
 
