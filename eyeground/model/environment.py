@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import eyeground
@@ -54,14 +55,17 @@ def python_of(framework: Framework) -> Path:
         if not Path(said).is_file():
             raise EngineMissing(f"{variable} is {said}: no such file; give the Python that {framework} is installed in")
         return Path(said)
-    if importlib.util.find_spec(framework):
+    if importlib.util.find_spec(framework) and not (framework == "mindspore" and _has_numpy_2()):
         return Path(sys.executable)
     beside = _package().parent / f".venv-{framework}" / "bin" / "python"
     if beside.is_file():
         return beside
+    install = "pip install 'eyeground[paddle]'"
+    if framework == "mindspore":
+        install = "pip install 'mindspore>=2.10' 'numpy<2' safetensors in an environment of its own (numpy 2 breaks it)"
     raise EngineMissing(
-        f"{framework} is not installed: pip install 'eyeground[{framework}]', or 'make setup-{framework}' in a "
-        f"checkout, or set {variable} to the Python of an environment that has it"
+        f"{framework} is not installed: {install}, or 'make setup-{framework}' in a checkout; {variable} names the "
+        "Python that has it"
     )
 
 
@@ -83,6 +87,11 @@ def command_of(framework: Framework, module: str, *words: str) -> list[str]:
         Our own.
     """
     return [str(python_of(framework)), "-c", _BOOT, str(_package()), module, *words]
+
+
+def _has_numpy_2() -> bool:
+    """Whether this Python has a numpy that MindSpore 2.10 breaks with."""
+    return int(version("numpy").partition(".")[0]) >= 2
 
 
 def _package() -> Path:

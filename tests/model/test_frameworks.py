@@ -208,6 +208,11 @@ def test_a_framework_that_is_not_installed_is_one_sentence(monkeypatch: pytest.M
     monkeypatch.delenv("EYEGROUND_PADDLE_PYTHON", raising=False)
     with pytest.raises(EngineMissing, match=r"paddle is not installed: pip install 'eyeground\[paddle\]'"):
         python_of("paddle")
+    monkeypatch.delenv("EYEGROUND_MINDSPORE_PYTHON", raising=False)
+    # Beside numpy 2 it would start and then break.
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    with pytest.raises(EngineMissing, match=r"mindspore is not installed: pip install .*'numpy<2'.* of its own"):
+        python_of("mindspore")
     monkeypatch.setenv("EYEGROUND_PADDLE_PYTHON", "/no/such/python")
     with pytest.raises(EngineMissing, match="EYEGROUND_PADDLE_PYTHON is /no/such/python: no such file"):
         python_of("paddle")
