@@ -1,20 +1,22 @@
 """An engine that lives in another process: the main process sends it arrays and words."""
 
-import atexit
+import contextlib
 import os
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyeground.model.applied_rate import AppliedRate, Slot
 from eyeground.model.engine import Images, LossNotFinite, Targets
-from eyeground.model.environment import command_of
+from eyeground.model.environment import command_of, python_of
 from eyeground.model.examination import examine
 from eyeground.model.optimization import Device, Framework, Optimization, Precision
 from eyeground.model.spec import ModelSpec
@@ -99,46 +101,33 @@ class RemoteEngine:
 
     def _start(self, threads: int) -> None:
         """Start the process."""
-        request, self._request = os.pipe()
-        self._reply, reply = os.pipe()
+        python_of(self._framework)  # before anything is opened
+        request, to = os.pipe()
+        back, reply = os.pipe()
         environment = dict(os.environ) | {"PYTHONUNBUFFERED": "1"}
         if threads:
             environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
         self._told = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process is
         # MindSpore leaves files where it runs.
-        self._folder = tempfile.TemporaryDirectory(prefix="eyeground_engine_")
+        folder = TemporaryDirectory(prefix="eyeground_engine_")
         try:
             self._process = subprocess.Popen(
                 command_of(self._framework, "eyeground.model.host", str(request), str(reply)),
-                pass_fds=(request, reply), env=environment, cwd=self._folder.name, stdin=subprocess.DEVNULL,
+                pass_fds=(request, reply), env=environment, cwd=folder.name, stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=self._told,
                 start_new_session=True,  # Ctrl-C is the main process's business
             )  # fmt: skip
         finally:
             os.close(request)
             os.close(reply)
-        self._requests = os.fdopen(self._request, "wb")
-        self._replies = os.fdopen(self._reply, "rb")
-        atexit.register(self.close)
+        self._requests, self._replies = os.fdopen(to, "wb"), os.fdopen(back, "rb")
+        # When nobody holds the engine any more, or at the program's end.
+        streams = (self._requests, self._replies, self._told)
+        self._end = weakref.finalize(self, _end, self._process, streams, folder)
 
     def close(self) -> None:
         """End the process."""
-        atexit.unregister(self.close)
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        self._folder.cleanup()
-        for stream in (self._requests, self._replies, self._told):
-            if not stream.closed:
-                try:
-                    stream.close()
-                except BrokenPipeError:  # what was still to be written has no reader
-                    continue
-
-    def __del__(self) -> None:
-        """End the process when nobody holds the engine any more."""
-        if hasattr(self, "_replies"):
-            self.close()
+        self._end()
 
     def _ask(
         self, verb: str, words: Mapping[str, Any] | None = None, arrays: Mapping[str, NDArray[Any]] | None = None
@@ -264,3 +253,14 @@ class RemoteEngine:
             ValueError: If it does not hold exactly this network's weights.
         """
         self._ask("read", {"path": str(path.resolve()), "may_lack": list(may_lack)})
+
+
+def _end(process: subprocess.Popen[bytes], streams: Sequence[IO[bytes]], folder: TemporaryDirectory[str]) -> None:
+    """End an engine's process, and take away what it leaves."""
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    for stream in streams:
+        with contextlib.suppress(BrokenPipeError):  # what was still to be written has no reader
+            stream.close()
+    folder.cleanup()

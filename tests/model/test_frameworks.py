@@ -1,5 +1,6 @@
 """Paddle and MindSpore against torch: the same weights, the same batches, the same steps."""
 
+import gc
 import math
 import os
 import signal
@@ -184,6 +185,15 @@ def test_a_process_that_dies_is_told(framework: str) -> None:
         engine.predict(batch()[0])
 
 
+def test_an_engine_that_nobody_holds_ends_its_process(framework: str) -> None:
+    engine = build(framework, optimization=None)
+    process = engine._process  # type: ignore[attr-defined]
+    assert process.poll() is None
+    del engine
+    gc.collect()
+    assert process.poll() is not None
+
+
 def test_devices_and_precisions_that_are_not_offered(framework: str) -> None:
     build(framework, optimization=None).close()  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match=rf"engine={framework} knows no device 'mps'"):
@@ -226,9 +236,6 @@ class _Lying(RemoteEngine):
 
     def _ask(self, verb: str, words: Any = None, arrays: Any = None) -> Any:
         return self._answers[verb]
-
-    def __del__(self) -> None:
-        pass
 
 
 def test_weights_that_were_silently_not_loaded_are_found() -> None:
