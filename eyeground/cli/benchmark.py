@@ -1,16 +1,18 @@
 """A public set as a benchmark: the user's copy of it, and the recipe that published rows were trained with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from eyeground.cli.config import FREE_KEYS, ConfigError, FinetuneConfig
 from eyeground.cli.config_file import check_config, load_config
+from eyeground.data.manifest import Source, read_manifest, survey
 from eyeground.data.problem import DataProblems, Problem
 from eyeground.data.public import PublicDataset, plain
-from eyeground.data.public_folder import check_layout, open_source
+from eyeground.data.public_folder import RATIOS, check_layout, open_source
 from eyeground.data.table import open_table
+from eyeground.evaluate.wording import counted
 
 RECIPE = Path(__file__).with_name("reproduce.yaml")
 # What a set's own description says, and where a run lies: nobody's to choose here.
@@ -137,7 +139,7 @@ def find_copy(dataset: PublicDataset, data: Path, labels: Path) -> Copy:
     """Find a user's copy of a set, and check it; no image is opened.
 
     A table ``<set>.csv`` beside the set's folder, such as ``eyeground doctor --fix`` writes, takes the place of the
-    copy's own labels and splits.
+    copy's own labels and splits; where it does otherwise than they do, or names no split, the differences say so.
 
     Args:
         dataset: The set.
@@ -173,30 +175,65 @@ def find_copy(dataset: PublicDataset, data: Path, labels: Path) -> Copy:
     if not source.classes:
         told = "its labels are in nothing that is read here; it serves 'eyeground pretrain'"
         return Copy(folder, None, report.layout, problems=(f"{folder}: {told}",))
-    keys, images = source.keys(), report.images
-    other = [] if source.split == "source" else [f"split {source.split} drawn here, not the published one"]
+    copy = Copy(folder, report.root, report.layout, report.images, source.keys(), notes=report.notes)
     cleaned = data / f"{dataset.name}.csv"
     if cleaned.is_file():
-        keys, images = _cleaned(keys, cleaned, report.root)
-    if dataset.images is not None and images != dataset.images:
-        other.append(f"{images:,} images, not {dataset.images:,}")
-    elif report.complete is False and source.split == "source":
+        copy = _with_table(copy, cleaned)
+    split, other = copy.keys["split"], list(copy.differences)
+    if split != "source":
+        other.append(f"split {split} drawn here, not the published one")
+    if dataset.images is not None and copy.images != dataset.images:
+        other.append(f"{copy.images:,} images, not {dataset.images:,}")
+    elif report.complete is False and split == "source":
         other.append("its splits are not the published ones")
-    notes = (*report.notes, *((f"labels and splits are those of {cleaned}",) if cleaned.is_file() else ()))
-    return Copy(folder, report.root, report.layout, images, keys, tuple(other), notes)
+    return replace(copy, differences=tuple(other))
 
 
-def _cleaned(keys: dict[str, Any], table: Path, root: Path) -> tuple[dict[str, Any], int]:
-    """The keys with a table in place of the copy's own labels, and how many rows it has."""
-    opened = open_table(table)
-    if missing := [column for column in ("file", "label") if column not in opened.columns]:
-        what = f"has no column {' and no column '.join(missing)}; write it with: eyeground doctor {root} --fix {table}"
-        raise DataProblems([Problem(what, str(table))])
+def _with_table(copy: Copy, table: Path) -> Copy:
+    """The copy with a table in place of its own labels and splits, and what the table does otherwise."""
+    columns = open_table(table).columns
+    [own] = copy.keys["data"]
+    if missing := [column for column in ("file", "label") if column not in columns]:
+        fix = f"eyeground doctor {own['path']} --fix {table}"
+        raise DataProblems(
+            [Problem(f"has no column {' and no column '.join(missing)}; write it with: {fix}", str(table))]
+        )
     known = {"file": "file", "label": "label", "group": "patient", "split": "split"}
-    columns = {key: column for key, column in known.items() if column in opened.columns}
-    source = {"path": str(root), "name": keys["data"][0]["name"], "table": str(table), **columns}
-    split = "source" if "split" in columns else keys["split"]
-    return {**keys, "data": [source], "split": split}, len(opened.rows(["file"]))
+    named = {key: column for key, column in known.items() if column in columns}
+    source = {"path": own["path"], "name": own["name"], "table": str(table), **named}
+    classes = copy.keys["classes"]
+    rows = {each.file: each for each in read_manifest([_source(source)], classes=classes).samples}
+    # The copy's own faults, such as one image in two splits, are what the table is there for.
+    theirs = {each.file: each for each in survey([_source(own)], classes=classes)[0].samples}
+    both = [(rows[file], theirs[file]) for file in rows.keys() & theirs.keys()]
+    splits = "split" in named
+    has_splits = copy.keys["split"] == "source"
+    found = {
+        "under another label": sum(row.label != each.label for row, each in both),
+        "in another split": sum(row.split != each.split for row, each in both) if splits and has_splits else 0,
+        "left out": len(theirs.keys() - rows.keys()),
+        "added": len(rows.keys() - theirs.keys()),
+    }
+    words = [f"{counted(count, 'image')} {what}" for what, count in found.items() if count]
+    words += ["splits of its own"] if splits and not has_splits else []
+    return replace(
+        copy,
+        images=len(rows),
+        keys={**copy.keys, "data": [source], "split": "source" if splits else RATIOS},
+        differences=(f"{table.name}: {', '.join(words)}",) if words else (),
+        notes=(
+            *copy.notes,
+            f"labels and splits are those of {table}"
+            if splits
+            else f"labels are those of {table}; it has no column split, so one is drawn",
+        ),
+    )
+
+
+def _source(keys: Mapping[str, str]) -> Source:
+    """A source as a configuration names it, to be read."""
+    words: dict[str, Any] = {key: Path(word) if key in ("path", "table") else word for key, word in keys.items()}
+    return Source(**words)
 
 
 def _usual_names(dataset: PublicDataset) -> list[str]:

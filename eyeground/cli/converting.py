@@ -1,6 +1,7 @@
 """Weights converted between frameworks, and held against each other: what the commands put together."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from eyeground.images.read import read
 from eyeground.images.refusal import ImageRefused
 from eyeground.model.architecture import recognize
 from eyeground.model.certificate import Certificate, certificate_of, read_bound
-from eyeground.model.conversion import Shown, Target, Unproved, WeightsFile, convert, verify
+from eyeground.model.conversion import Shown, Target, WeightsFile, convert, verify
 from eyeground.model.spec import ModelSpec
 from eyeground.model.untrusted import open_foreign
 from eyeground.model.weights import WeightsRefused
@@ -70,8 +71,11 @@ def convert_weights(
     if out.exists() and not force:
         raise ConfigError(f"--out {out}: already there; choose another name, or say --force to replace it")
     file, preprocessing = _open(source, fc_norm_passes)
-    if target != "onnx" and file.spec.vit is None:
-        raise ConfigError(f"{file.spec.name} can be converted to onnx only; {target} is offered for our ViTs")
+    if target in ("paddle", "mindspore") and (file.spec.vit is None or file.spec.options):
+        raise ConfigError(
+            f"{file.spec.name}{' with model_options' if file.spec.options else ''} can be converted to onnx and "
+            f"safetensors; {target} is offered for our ViTs without options"
+        )
     tell(f"source   {file.path}", f"network  {_words(file)}")
     shown = _shown(images, preprocessing)
     try:
@@ -93,7 +97,7 @@ def convert_weights(
 
 def verify_weights(
     file: str, against: str, *, images: Path | None, fc_norm_passes: int, threads: int, as_json: bool
-) -> None:
+) -> int:
     """Hold two weights files against each other, and say where they differ.
 
     Args:
@@ -104,10 +108,12 @@ def verify_weights(
         threads: Processor threads; 0 leaves the frameworks' choice.
         as_json: End with one JSON line.
 
+    Returns:
+        The exit code: 0 if they are the same, 1 if they differ.
+
     Raises:
         ConfigError: If a framework is not installed.
         WeightsRefused: If one is damaged, hostile, or another network than the other.
-        Unproved: If they differ.
 
     References:
         Our own.
@@ -122,20 +128,33 @@ def verify_weights(
     _report(certificate)
     bound = read_bound(first.path)
     payload = {"file": file, "against": against, "certificate_bound": bound is not None, **certificate.to_json()}
-    if certificate.problems:
-        raise Unproved(f"{file} and {against} are not the same: {'; '.join(certificate.problems)}")
     beside = "its certificate is bound to it" if bound else "it has no certificate of its own beside it"
-    answer(payload, as_json=as_json, last_line=f"the same network; {beside}")
+    last_line = f"the same network; {beside}"
+    if certificate.problems:
+        last_line = f"NOT the same: {'; '.join(certificate.problems)}"
+    answer(payload, as_json=as_json, last_line=last_line)
+    return 1 if certificate.problems else 0
 
 
 def _open(source: str, fc_norm_passes: int, like: WeightsFile | None = None) -> tuple[WeightsFile, Preprocessing]:
     """Find out what network a source holds, and how images reach it."""
     path = cached(source) or Path(source)
-    if path.is_dir():
-        return _open_run(path)
+    try:
+        return _open_run(path) if path.is_dir() else _open_file(path, fc_norm_passes, like)
+    except WeightsRefused:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
+def _open_file(path: Path, fc_norm_passes: int, like: WeightsFile | None) -> tuple[WeightsFile, Preprocessing]:
+    """A file tells its network by its shapes, or is held to that of another."""
     foreign = open_foreign(path)
     if like is not None:
-        return WeightsFile(path, foreign, like.spec, like.has_head), Preprocessing(image_px=like.spec.image_px)
+        # With a head where it has one: what only one of the two has is no part of a proof.
+        has_head = like.has_head or "head.weight" in foreign.tensors
+        spec = like.spec if like.has_head else replace(like.spec, classes=len(foreign.tensors.get("head.weight", "1")))
+        return WeightsFile(path, foreign, spec, has_head), Preprocessing(image_px=like.spec.image_px)
     found = recognize({name: array.shape for name, array in foreign.tensors.items()})
     if not found.model or found.image_px is None:
         raise WeightsRefused(
@@ -160,7 +179,7 @@ def _open_run(run: Path) -> tuple[WeightsFile, Preprocessing]:
     checkpoint = Checkpoints(run / "checkpoints").best()
     path = checkpoint.folder / "weights.safetensors"
     if "classes" not in checkpoint.model:
-        return _open(str(path), 1)
+        return _open_file(path, 1, None)
     kept: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in checkpoint.model["preprocessing"].items()

@@ -9,7 +9,7 @@ from eyeground.cli.console import answer, table, tell
 from eyeground.model.architecture import Recognized, recognize
 from eyeground.model.untrusted import Foreign, open_foreign
 from eyeground.model.weights import read_metadata
-from eyeground.model.zoo import by_sha256
+from eyeground.model.zoo import by_file, by_sha256
 
 _MOST_ROWS = 24
 
@@ -76,7 +76,8 @@ def licence_of(path: Path, foreign: Foreign) -> str | None:
         foreign: What was found in it.
 
     Returns:
-        What its header says, or the licence of the release with this very file; None = not known.
+        What its header says, or the licence of the release with this very file, or, marked as such, that of the
+        release whose file has this name and these keys and shapes; None = not known.
 
     Example:
         >>> licence_of(Path("/dev/null"), Foreign({}, "torch", "", "0" * 64, ())) is None
@@ -87,8 +88,12 @@ def licence_of(path: Path, foreign: Foreign) -> str | None:
     """
     with path.open("rb") as file:
         said = read_metadata(file).get("licence")
-    release = by_sha256(foreign.sha256)
-    return said or (release.licence if release else None)
+    if said:
+        return said
+    if release := by_sha256(foreign.sha256):
+        return release.licence
+    release = by_file(path.name, foreign.tensors)
+    return f"{release.licence} (as {release.name} is published)" if release else None
 
 
 def _architecture(found: Recognized) -> str:

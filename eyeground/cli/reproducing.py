@@ -290,7 +290,10 @@ def _advice(error: Exception, task: Task) -> list[str]:
     if not (isinstance(error, DataProblems) and "the very same image" in str(error)):
         return []
     words = ["eyeground", "doctor", str(task.copy.root)]
-    words += [word for source in task.copy.keys["data"] if "table" in source for word in ("--table", source["table"])]
+    for source in task.copy.keys["data"]:
+        # Without its name a column of splits is not looked for, and the new table would have none.
+        named = {"table": "--table", "split": "--split-column"}
+        words += [word for key, flag in named.items() if key in source for word in (flag, source[key])]
     words += ["--fix", str(task.copy.folder.parent / f"{task.name}.csv")]
     return [f"a table without them, which reproduce takes once it is there: {shlex.join(words)}"]
 

@@ -144,6 +144,10 @@ def changed(run: Path, begun: Mapping[str, Any]) -> list[str]:
         told.append(f"the content of the weights ({before[:12]} then, {after[:12]} now)")
     if begun.get("images") and record.get("images") != begun["images"]:
         told.append(f"images ({record.get('images')} then, {begun['images']} now)")
+    elif "differences" in begun and record.get("differences") != begun["differences"]:
+        # As many images, but under other labels or in other splits: the run would go on, and its row say too little.
+        before, after = ("; ".join(each.get("differences", ())) or "as published" for each in (record, begun))
+        told.append(f"labels or splits ({before} then, {after} now)")
     return told
 
 

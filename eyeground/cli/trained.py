@@ -147,7 +147,14 @@ def open_run(
     # A checkpoint's weights have torch's names and layouts whatever trained them: any framework can open them.
     framework = framework or model.get("engine", "torch")
     try:
-        engine = build_engine(framework, spec, device=device, precision=precision, threads=threads)
+        engine = build_engine(
+            framework,
+            spec,
+            tensors=dict(checkpoint.state["weights"]),
+            device=device,
+            precision=precision,
+            threads=threads,
+        )
     except ValueError as error:
         raise ConfigError(str(error)) from error
     engine.load_state({"weights": checkpoint.state["weights"]})

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from eyeground.atomic_file import write_whole
 from eyeground.data.download import DownloadWrong, download, sha256_of
+from eyeground.data.problem import DataProblems
 from eyeground.data.public import Download, PublicDataset
 from eyeground.data.unpack import unpack
 
@@ -93,7 +94,8 @@ def deliver(
     Raises:
         DownloadFailed: If a file cannot be brought here.
         DownloadWrong: If a file is not the one expected, or not the one that came the first time.
-        DataProblems: If an archive is damaged or hostile.
+        DataProblems: If an archive is damaged or hostile. One without a published hash is then forgotten, so that the
+            same call fetches it anew.
         FolderInUse: If another process is at work in the folder.
         OSError: If the disk is full.
 
@@ -154,10 +156,25 @@ def _bring(
     # Written down first: what then appears under that name is ours and whole, whenever this process dies.
     _write_record(dataset, folder, (*rest, new))
     if item.archive:
-        unpack(file, folder / place, progress=told("unpacking"))
+        try:
+            unpack(file, folder / place, progress=told("unpacking"))
+        except DataProblems:
+            if not item.sha256:
+                # Nobody vouches for what came; after a page that asks for a login, the right file may come.
+                _forget(dataset, folder, file, rest)
+            raise
         file.unlink(missing_ok=True)
     else:
         file.replace(folder / place)
+
+
+def _forget(dataset: PublicDataset, folder: Path, file: Path, rest: list[Arrived]) -> None:
+    """Delete a file that is not what it should be, and its hash from the record."""
+    if rest:
+        _write_record(dataset, folder, tuple(rest))
+    else:  # a folder without a record is a user's own, who may now fill it by hand
+        (folder / RECORD).unlink(missing_ok=True)
+    file.unlink(missing_ok=True)
 
 
 def _write_record(dataset: PublicDataset, folder: Path, files: tuple[Arrived, ...]) -> None:

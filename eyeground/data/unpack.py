@@ -97,12 +97,12 @@ def unpack(archive: Path, into: Path, *, progress: Progress | None = None, most_
         except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError) as error:
             if isinstance(error, DataProblems):
                 raise
-            what = f"is a damaged archive ({error}); delete it and fetch it again"
+            what = f"is a damaged archive ({error}); fetch it again"
             raise DataProblems([Problem(what, archive.name)]) from error
         except OSError as error:  # gzip and bz2 report damage so
             if error.errno is not None:
                 raise
-            what = f"is a damaged archive ({error}); delete it and fetch it again"
+            what = f"is a damaged archive ({error}); fetch it again"
             raise DataProblems([Problem(what, archive.name)]) from error
         if sink.problems:
             raise DataProblems(sink.problems)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ METRICS = {
 OCT_METRICS = ("auc_roc", "auc_pr", "acc", "sensitivity", "specificity", "precision", "f1", "mcc")
 PADDLE, OCT = "Paddle study", "OCT study"
 DONE, NOT_RUN = "done", "not run"
+# Why even a run by the recipe does not stand beside the OCT study's rows.
+OCT_CAVEAT = "the OCT study has weights and a recipe of its own, and does not say on how many images it tested"
 
 
 @dataclass(frozen=True)
@@ -149,12 +151,12 @@ class Reproduction:
             dataset: Name of the set.
 
         Returns:
-            Its rows, then ours; none for a set that it does not have.
+            Its rows, then ours, with what they are worth beside them; none for a set that it does not have.
         """
         rows = [row for row in published(dataset) if row.study == OCT]
         theirs = [_theirs(row.system, row) for row in rows]
         ours = [self.rerun(dataset, engine) for engine in self.engines]
-        return (*theirs, *(_ours(each, each.oct_scores, remark(each, None)) for each in ours)) if rows else ()
+        return (*theirs, *(_ours(each, each.oct_scores, _oct_remark(each)) for each in ours)) if rows else ()
 
     def rows(self) -> list[dict[str, Any]]:
         """List every number once, ours and theirs.
@@ -335,6 +337,12 @@ def _ours(rerun: Rerun, scores: Mapping[str, Estimate], remark: str) -> Column:
         return Column(head, rerun.state, remark=remark, run=rerun.run)
     state = DONE if scores else "its classes are not the study's"
     return Column(head, state, rerun.test_images, scores, remark, rerun.run)
+
+
+def _oct_remark(rerun: Rerun) -> str:
+    """What keeps a run of ours from standing beside the OCT study's rows; its caveat wherever there are numbers."""
+    caveat = (OCT_CAVEAT,) if rerun.oct_scores and rerun.state == DONE else ()
+    return remark(replace(rerun, differences=(*rerun.differences, *caveat)), None)
 
 
 def _plain(estimate: Estimate) -> dict[str, Any]:

@@ -86,6 +86,25 @@ def _linear(name: str, into: int, out: int) -> tuple[tuple[str, tuple[int, ...]]
     return (f"{name}.weight", (out, into)), (f"{name}.bias", (out,))
 
 
+def of_pretraining(name: str) -> bool:
+    """Tell whether a tensor belongs to a pre-training beside the encoder, and not to it.
+
+    Args:
+        name: Canonical name.
+
+    Returns:
+        True for the decoder of a masked autoencoder, the heads of DINOv2, a projector.
+
+    Example:
+        >>> of_pretraining("decoder_blocks.0.norm1.bias"), of_pretraining("norm.bias")
+        (True, False)
+
+    References:
+        Our own.
+    """
+    return _PRETRAINING.match(name) is not None
+
+
 @dataclass(frozen=True)
 class Recognized:
     """What network a file's tensors belong to, as far as their shapes tell.
@@ -170,7 +189,7 @@ def recognize(shapes: Mapping[str, Sequence[int]]) -> Recognized:
     """
     given = {name: tuple(int(side) for side in shape) for name, shape in shapes.items()}
     decoder = any(name.startswith("decoder_") for name in given)
-    own = {name: shape for name, shape in given.items() if not _PRETRAINING.match(name)}
+    own = {name: shape for name, shape in given.items() if not of_pretraining(name)}
     blocks = {int(block[1]) for name in own if (block := _BLOCK.match(name))}
     needed = ("cls_token", "pos_embed", "patch_embed.proj.weight")
     if lacking := [name for name in needed if name not in own] + ([] if 0 in blocks else ["blocks.0"]):

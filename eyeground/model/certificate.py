@@ -1,6 +1,7 @@
 """What was proved about a converted weights file, bound to it by its hash."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,10 +25,11 @@ class LayerError:
         layer: Canonical name; the last one's answers are the logits.
         max_error: Greatest difference.
         max_value: Greatest absolute number of the reference.
+        logits: Whether these are the network's answers: they may not differ by more than the tolerance itself either.
 
     Example:
-        >>> LayerError("head", 1e-6, 2.0).ok
-        True
+        >>> LayerError("blocks.0", 1e-3, 20.0).ok, LayerError("head", 1e-3, 20.0, logits=True).ok
+        (True, False)
 
     References:
         Our own.
@@ -36,36 +38,41 @@ class LayerError:
     layer: str
     max_error: float
     max_value: float
+    logits: bool = False
 
     @property
     def ok(self) -> bool:
         """Whether this is rounding and nothing else."""
-        return self.max_error <= TOLERANCE * max(1.0, self.max_value)
+        return self.max_error <= TOLERANCE * (min(1.0, self.max_value) if self.logits else self.max_value)
 
 
-def compare_layers(found: Mapping[str, NDArray[Any]], reference: Mapping[str, NDArray[Any]]) -> tuple[LayerError, ...]:
+def compare_layers(
+    found: Mapping[str, NDArray[Any]], reference: Mapping[str, NDArray[Any]], *, logits: bool = False
+) -> tuple[LayerError, ...]:
     """Hold every layer's answers against the reference's.
 
     Args:
         found: Answers by name of the layer.
         reference: Answers of the reference.
+        logits: Whether the last ones are the networks' answers.
 
     Returns:
         One row per layer of the reference, in order; a layer that is missing or has another shape is infinitely far.
 
     Example:
         >>> compare_layers({"head": np.ones(2)}, {"head": np.zeros(2)})
-        (LayerError(layer='head', max_error=1.0, max_value=0.0),)
+        (LayerError(layer='head', max_error=1.0, max_value=0.0, logits=False),)
 
     References:
         Our own.
     """
     rows = []
+    last = list(reference)[-1] if logits and reference else ""
     for layer, wanted in reference.items():
         made = found.get(layer)
         same = made is not None and made.shape == wanted.shape and bool(np.isfinite(made).all())
         error = float(np.abs(made - wanted).max()) if made is not None and same else float("inf")
-        rows.append(LayerError(layer, error, float(np.abs(wanted).max())))
+        rows.append(LayerError(layer, error, float(np.abs(wanted).max()), logits=layer == last))
     return tuple(rows)
 
 
@@ -156,10 +163,16 @@ class Certificate:
         return {
             "proved": not self.problems,
             "problems": self.problems,
-            "logits_max_error": self.logits_error,
-            "tolerance": f"{TOLERANCE:g} times the layer's greatest number, or {TOLERANCE:g} where that is below 1",
+            "logits_max_error": _plain(self.logits_error),
+            "tolerance": f"{TOLERANCE:g} times the layer's greatest number; for logits {TOLERANCE:g} at most",
             **asdict(self),
+            "layers": [asdict(row) | {"max_error": _plain(row.max_error)} for row in self.layers],
         }
+
+
+def _plain(number: float) -> float | None:
+    """A number as JSON has it."""
+    return number if math.isfinite(number) else None
 
 
 def certificate_of(path: Path) -> Path:

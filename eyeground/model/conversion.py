@@ -13,13 +13,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from eyeground.model.architecture import parameter_shapes
+from eyeground.model.architecture import of_pretraining, parameter_shapes
 from eyeground.model.certificate import Certificate, Side, certificate_of, compare_layers, write_certificate
 from eyeground.model.dialects import DIALECTS, misfits, name_in
 from eyeground.model.engine import Images
+from eyeground.model.environment import EngineMissing
 from eyeground.model.examination import examine
 from eyeground.model.remote import RemoteEngine
-from eyeground.model.showing import Showing, onnx_missing, reference, run_file, run_onnx
+from eyeground.model.showing import Showing, reference, run_file
 from eyeground.model.spec import ModelSpec
 from eyeground.model.untrusted import Foreign, open_foreign
 from eyeground.model.weights import Tensors, WeightsRefused, write_weights
@@ -110,6 +111,25 @@ class WeightsFile:
         return self.tensors | {name: np.zeros(shapes[name], np.float32) for name in _HEAD}
 
     @property
+    def surplus(self) -> tuple[str, ...]:
+        """Tensors that are neither the network's nor a pre-training's: another network would have them."""
+        own = self._shapes()
+        counters = "num_batches_tracked"
+        return tuple(
+            name
+            for name in self.foreign.tensors
+            if name not in own and not of_pretraining(name) and not name.endswith(counters)
+        )
+
+    @property
+    def content(self) -> bytes:
+        """The file's bytes, the very same that its tensors were found in."""
+        content = self.path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.foreign.sha256:
+            raise WeightsRefused(f"{self.path}: was changed while it was looked at; try again")
+        return content
+
+    @property
     def left_out(self) -> tuple[str, ...]:
         """What else lies in the file."""
         own = self._shapes()
@@ -118,7 +138,7 @@ class WeightsFile:
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """What the network consists of."""
-        if self.spec.vit:
+        if self.spec.vit and not self.spec.options:
             return parameter_shapes(self.spec, head=self.has_head)
         from eyeground.model.torch.network import build
 
@@ -203,15 +223,35 @@ def verify(file: WeightsFile, against: WeightsFile, *, shown: Shown, threads: in
         What was found; its ``problems`` say whether it is a proof.
 
     Raises:
+        WeightsRefused: If they are different networks, or a file cannot be run.
         EngineMissing: If a framework is not installed.
 
     References:
         Our own.
     """
-    engine = run_file(file.path, file.foreign.framework, file.spec, file.whole, threads=threads)
+    other = [
+        f"{what} {ours} and {theirs}"
+        for what, ours, theirs in (
+            ("network", file.spec.name, against.spec.name),
+            ("image_px", file.spec.image_px, against.spec.image_px),
+            ("pool", file.spec.pool, against.spec.pool),
+            ("fc_norm_passes", file.spec.fc_norm_passes, against.spec.fc_norm_passes),
+            ("classes", file.spec.classes if file.has_head else 0, against.spec.classes if against.has_head else 0),
+            ("model_options", dict(file.spec.options), dict(against.spec.options)),
+        )
+        if ours != theirs
+    ]
+    if other:
+        raise WeightsRefused(f"{file.path} and {against.path} are different networks: {', '.join(other)}")
+    engine = _running(file, threads)
     faults = tuple(map(str, examine(engine, file.whole))) if isinstance(engine, RemoteEngine) else ()
     written = _Written(engine, file.tensors, "", faults)
-    return _certificate(against, file.foreign.framework, file.path.name, file.foreign.sha256, written, shown, threads)
+    certificate = _certificate(
+        against, file.foreign.framework, file.path.name, file.foreign.sha256, written, shown, threads
+    )
+    more = tuple(f"{name}: in {side.path.name} only" for side in (file, against) for name in side.surplus)
+    left_out = (*certificate.left_out, *(words for words in file.left_out if words not in certificate.left_out))
+    return replace(certificate, unequal=(*certificate.unequal, *more), left_out=left_out)
 
 
 def unequal(tensors: Mapping[str, NDArray[Any]], held: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
@@ -253,12 +293,20 @@ def _onnx(part: Path, source: WeightsFile, metadata: Mapping[str, str], threads:
     try:
         from eyeground.model.onnx.export import export_onnx
 
-        part.write_bytes(export_onnx(source.spec, source.whole, dict(metadata)))
+        part.write_bytes(export_onnx(source.spec, source.whole, dict(metadata), head=source.has_head))
     except ModuleNotFoundError as error:
-        raise onnx_missing() from error
-    engine = run_onnx(part.read_bytes(), source.spec, source.whole, threads=threads)
-    held = open_foreign(part).tensors
-    return _Written(engine, {name: held[name] for name in source.tensors if name in held}, _OPENS_WITH["onnx"])
+        raise EngineMissing(f"{error.name} is not installed: pip install 'eyeground[onnx]'") from error
+    except RuntimeError as error:
+        raise Unproved(str(error)) from error
+    back = replace(source, path=part, foreign=open_foreign(part))
+    answer = "logits" if source.has_head else "features"
+    return _Written(_running(back, threads), back.tensors, _OPENS_WITH["onnx"].replace("logits", answer))
+
+
+def _running(file: WeightsFile, threads: int) -> Showing:
+    """A file in the framework that wrote it."""
+    content = file.content if file.foreign.framework == "onnx" else b""
+    return run_file(content, file.foreign.framework, file.spec, file.whole, has_head=file.has_head, threads=threads)
 
 
 def _framework(part: Path, source: WeightsFile, target: Literal["paddle", "mindspore"], threads: int) -> _Written:
@@ -283,8 +331,11 @@ def _certificate(
     source: WeightsFile, target: str, name: str, sha256: str, written: _Written, shown: Shown, threads: int
 ) -> Certificate:
     """Show the same images to both sides, and write down what is found."""
-    running = run_file(source.path, source.foreign.framework, source.spec, source.whole, threads=threads)
-    rows = compare_layers(written.engine.activations(shown.images), running.activations(shown.images))
+    running = _running(source, threads)
+    found, wanted = written.engine.activations(shown.images), running.activations(shown.images)
+    if not source.has_head:
+        found, wanted = ({k: v for k, v in side.items() if k != "head"} for side in (found, wanted))
+    rows = compare_layers(found, wanted, logits=source.has_head)
     framework: Any = target if target in DIALECTS else "torch"
     transposed = DIALECTS[framework].transposed
     tensors = source.tensors
@@ -299,7 +350,7 @@ def _certificate(
         unequal=unequal(tensors, written.held),
         images=shown.words,
         images_sha256=shown.sha256,
-        layers=tuple(row for row in rows if source.has_head or row.layer != "head"),
+        layers=rows,
         faults=written.faults,
         opens_with=written.opens_with,
     )
@@ -312,8 +363,12 @@ def _beside(out: Path) -> Iterator[Path]:
     with lock.open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise FileExistsError(f"{out}: another conversion is writing it; wait for it, or choose another") from error
+            # Whoever had it may just have taken it away: then this is a lock that nobody else sees.
+            taken = not lock.exists() or os.fstat(held.fileno()).st_ino != lock.stat().st_ino
+        except OSError:
+            taken = True
+        if taken:
+            raise FileExistsError(f"{out}: another conversion is writing it; wait for it, or choose another")
         part = out.with_name(f".{out.stem}.{os.getpid()}.part{out.suffix}")
         try:
             yield part

@@ -20,8 +20,8 @@ def drop_path_factors(*, depth: int, rate: float, images: int, seed: int) -> NDA
 
     Example:
         >>> drop_path_factors(depth=3, rate=0.5, images=4, seed=0)[:2, 0]
-        array([[1.        , 1.        , 1.        , 1.        ],
-               [1.3333334 , 1.3333334 , 0.        , 1.3333334 ]], dtype=float32)
+        array([[1.       , 1.       , 1.       , 1.       ],
+               [1.3333334, 1.3333334, 1.3333334, 0.       ]], dtype=float32)
 
     References:
         Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016; rates per block as in timm.

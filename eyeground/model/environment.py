@@ -60,9 +60,13 @@ def python_of(framework: Framework) -> Path:
     beside = _package().parent / f".venv-{framework}" / "bin" / "python"
     if beside.is_file():
         return beside
-    install = "pip install 'eyeground[paddle]'"
     if framework == "mindspore":
-        install = "pip install 'mindspore>=2.10' 'numpy<2' safetensors in an environment of its own (numpy 2 breaks it)"
+        install = (
+            "the extra eyeground[mindspore] wants an environment of its own, because numpy 2 breaks it: "
+            "pip install 'mindspore>=2.10' 'numpy<2' safetensors there"
+        )
+    else:
+        install = f"pip install 'eyeground[{framework}]'"
     raise EngineMissing(
         f"{framework} is not installed: {install}, or 'make setup-{framework}' in a checkout; {variable} names the "
         "Python that has it"

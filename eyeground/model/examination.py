@@ -163,25 +163,24 @@ def _layer_norm(
     passes = engine.spec.fc_norm_passes if layer == "fc_norm" else 1
     found = engine.probe(layer, x)
 
-    def normalized(eps: float) -> NDArray[np.float64]:
+    def made(eps: float, *, affine: bool) -> NDArray[np.float64]:
         rows = x.astype(np.float64)
         for _ in range(passes):
             rows = (rows - rows.mean(-1, keepdims=True)) / np.sqrt(rows.var(-1, keepdims=True) + eps)
+            rows = rows * weight + bias if affine else rows
         return rows
 
-    if _near(found, normalized(EPS) * weight + bias):
+    if _near(found, made(EPS, affine=True)):
         return
-    if _near(found, normalized(EPS)) and not _near(weight, np.ones_like(weight)):
-        yield Fault("layer_norm_not_loaded", layer, "it normalizes, but its weight and bias are not applied")
-        return
-    for eps in _OTHER_EPS:
-        if _near(found, normalized(eps) * weight + bias):
-            yield Fault("layer_norm_eps", layer, f"{eps:g} is added to the variance, not {EPS:g}")
-            return
-        if _near(found, normalized(eps)):
-            yield Fault("layer_norm_not_loaded", layer, "it normalizes, but its weight and bias are not applied")
-            yield Fault("layer_norm_eps", layer, f"{eps:g} is added to the variance, not {EPS:g}")
-            return
+    for eps in (EPS, *_OTHER_EPS):
+        for affine in (True, False):
+            if _near(found, made(eps, affine=affine)):
+                if not affine:
+                    told = "it normalizes, but its weight and bias are not applied"
+                    yield Fault("layer_norm_not_loaded", layer, told)
+                if eps != EPS:
+                    yield Fault("layer_norm_eps", layer, f"{eps:g} is added to the variance, not {EPS:g}")
+                return
     yield Fault("layer_norm", layer, "it does not normalize as a LayerNorm with these weights does")
 
 

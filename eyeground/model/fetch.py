@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eyeground.model.hub import FetchFailed, announce, download
+from eyeground.model.hub import FetchFailed, announce, download, speaker
+from eyeground.model.untrusted import MachineTooSmall, open_foreign
 from eyeground.model.weights import WeightsRefused
 from eyeground.model.weights_cache import WeightsCache, file_sha256
 from eyeground.model.zoo import LICENCES, Release, check_release, encoder_shapes
+
+# Whose word the hash of a file given by hand is, as long as neither zoo, hub nor mirror has said it.
+_NOBODY = "nobody"
 
 
 class LicenceNotAccepted(WeightsRefused):
@@ -71,7 +75,8 @@ def fetch(
     Raises:
         LicenceNotAccepted: If its licence was not accepted; the message is the command that accepts it.
         WeightsRefused: If the file has another hash, is hostile or damaged, or does not hold what the release holds.
-        FetchFailed: If the hub gives nothing, the connection stays cut, or the disk is full.
+        MachineTooSmall: If this machine could not open it; a download is kept, and the same call goes on with it.
+        FetchFailed: If the hub gives nothing, the connection stays cut, or the disk is full; what came is kept.
         FileNotFoundError: If there is no file of that name.
 
     References:
@@ -88,7 +93,7 @@ def fetch(
             say(str(damage))
             path = None
         if path is not None:
-            return Fetched(path, anew=False)
+            return Fetched(path, anew=False, notes=_stays(release, cache, file))
         if file is not None:
             return _by_hand(release, cache, file, say)
         return _from_hub(release, cache, progress, say, tries=tries, pause_s=pause_s)
@@ -105,12 +110,7 @@ def _from_hub(
 ) -> Fetched:
     """Download, check, import; then the downloaded file goes."""
     announced = announce(release)
-    expected, said_by = _known_hash(release, cache)
-    if expected and announced.sha256 != expected:
-        raise WeightsRefused(
-            f"{announced.url}: another file than the one {said_by}: its SHA-256 is {announced.sha256}, not {expected}. "
-            f"Nothing was downloaded. If you trust it nevertheless, download it and give it as a file: weights=PATH"
-        )
+    said_by, notes = _held_against(release, cache, announced.sha256, speaker(), announced.url)
     folder = cache.partial(release)
     with _room(release, cache, announced.size_bytes + _least_bytes(release)):
         say(f"fetching {announced.url} ({announced.size_bytes / 1e6:,.1f} MB)")
@@ -118,7 +118,7 @@ def _from_hub(
         facts = {
             "source": announced.url,
             "commit": announced.commit,
-            "hash_said_by": "the zoo" if release.sha256 else "the hub",
+            "hash_said_by": said_by,
         }
         say("checking its SHA-256")
         try:
@@ -128,37 +128,35 @@ def _from_hub(
                     f"{whole}: what was received has SHA-256 {digest}, not {announced.sha256}. Type the command again; "
                     f"if it happens again, something on the way changes files"
                 )
-            done = _import(release, cache, whole, digest, facts, say)
+            path = _import(release, cache, whole, digest, facts, say)
+        except MachineTooSmall as error:
+            raise MachineTooSmall(
+                f"{error}. What was downloaded is whole and is kept in {whole}; the same command goes on with it"
+            ) from error
         except WeightsRefused as error:
             shutil.rmtree(folder)
             told = str(error).replace(str(whole), announced.url)
             raise WeightsRefused(f"{told}. What was downloaded is removed") from error
     shutil.rmtree(folder)
-    return done
+    return Fetched(path, anew=True, notes=notes)
 
 
 def _by_hand(release: Release, cache: WeightsCache, file: Path, say: Callable[[str], None]) -> Fetched:
     """Check and import a file that somebody downloaded."""
-    expected, said_by = _known_hash(release, cache)
     digest = file_sha256(file)
-    if expected and digest != expected:
-        raise WeightsRefused(
-            f"{file}: another file than the one {said_by}: its SHA-256 is {digest}, not {expected}. Download "
-            f"{release.file} anew from {release.page}"
-        )
-    said = "the zoo" if release.sha256 else "the hub" if expected else "nobody"
-    facts = {"source": f"by hand: {file.name}", "commit": "", "hash_said_by": said}
+    said_by, notes = _held_against(release, cache, digest, _NOBODY, str(file))
+    facts = {"source": f"by hand: {file.name}", "commit": "", "hash_said_by": said_by}
     with _room(release, cache, _least_bytes(release)):
-        done = _import(release, cache, file, digest, facts, say)
+        path = _import(release, cache, file, digest, facts, say)
     # What a cut download has left is not needed any more.
     shutil.rmtree(cache.folder / "partial" / release.name, ignore_errors=True)
-    if expected:
-        return done
-    note = (
-        f"no hash of {release.file} is known here, so that this is the file its owners published is your word; its "
-        f"tensors have the right names and shapes"
-    )
-    return Fetched(done.path, anew=True, notes=(note,))
+    if said_by == _NOBODY:
+        note = (
+            f"no hash of {release.file} is known here, so that this is the file its owners published is your word; its "
+            f"tensors have the right names and shapes"
+        )
+        notes = (note, *notes)
+    return Fetched(path, anew=True, notes=notes)
 
 
 def _import(
@@ -168,15 +166,21 @@ def _import(
     digest: str,
     facts: dict[str, Any],
     say: Callable[[str], None],
-) -> Fetched:
+) -> Path:
     """Read a file of the right hash in a process of its own, hold it against the network, put it away."""
-    from eyeground.model.untrusted import open_foreign
-
     say(f"reading {source.name} in an isolated process")
-    foreign = open_foreign(source)
+    # On the cache's disk, whose room was looked at; /tmp is often small.
+    foreign = open_foreign(source, folder=cache.folder)
     if foreign.sha256 != digest:
         raise WeightsRefused(
             f"{source}: it changed while it was read; let nothing write to it and type the command again"
+        )
+    if foreign.framework == "torch" and release.nest and foreign.nest != release.nest:
+        # Names and shapes would not tell: DINOv2's student has the teacher's.
+        raise WeightsRefused(
+            f"{source}: what is taken from it lies {f'under {foreign.nest!r}' if foreign.nest else 'at its top'}, and "
+            f"{release.name} lies under {release.nest!r}; of the same shape, it may be another network, such as the "
+            f"student beside the teacher. To use it as it is, not as {release.name}: weights=PATH"
         )
     keys = check_release(release, foreign.tensors)
     words = {
@@ -197,27 +201,64 @@ def _import(
         "keys": keys,
         "tensors": len(foreign.tensors),
     }
-    return Fetched(cache.keep(release, foreign.tensors, words=words, facts=record), anew=True)
+    return cache.keep(release, foreign.tensors, words=words, facts=record)
 
 
-def _known_hash(release: Release, cache: WeightsCache) -> tuple[str, str]:
-    """The hash that the published file has, and who says so; empty = nobody yet."""
+def _held_against(
+    release: Release, cache: WeightsCache, digest: str, said_by: str, what: str
+) -> tuple[str, tuple[str, ...]]:
+    """Hold a hash against those known: whose word it is then, and what a person should know.
+
+    The zoo's word and the hub's bind. A mirror's does not, or a wrong one would lock the published file out.
+    """
+    other, way_out = f"{what}: another file than the one", "to use it without the zoo: weights=PATH"
     if release.sha256:
-        return release.sha256, "that the zoo knows"
+        if digest != release.sha256:
+            raise WeightsRefused(
+                f"{other} that the zoo knows: its SHA-256 is {digest}, not {release.sha256}. Download {release.file} "
+                f"anew from {release.page}, and look for a newer eyeground; {way_out}"
+            )
+        return "the zoo", ()
     record = cache.record(release)
-    if record.get("hash_said_by") == "the hub":
-        return str(record["source_sha256"]), f"fetched here on {str(record['fetched'])[:10]}"
-    return "", ""
+    before, before_by = str(record.get("source_sha256", "")), str(record.get("hash_said_by", _NOBODY))
+    if not before:
+        return said_by, ()
+    if digest == before:
+        return said_by if said_by == "the hub" or before_by == _NOBODY else before_by, ()
+    day, forget = str(record["fetched"])[:10], f"remove {cache.record_file(release)} and type the command again"
+    if before_by == "the hub":
+        raise WeightsRefused(
+            f"{other} fetched here on {day}, whose hash the hub said: its SHA-256 is {digest}, not {before}. If its "
+            f"owners have published it anew ({release.page}/commits/{release.revision}), {forget}; {way_out}"
+        )
+    before_by = "which came by hand" if before_by == _NOBODY else f"which {before_by} said"
+    note = (
+        f"its SHA-256 is {digest}; that of the file fetched here on {day} was {before}, {before_by}. Compare both with "
+        f"{release.page}/blob/{release.revision}/{release.file}; to take another file, {forget}"
+    )
+    return said_by, (note,)
+
+
+def _stays(release: Release, cache: WeightsCache, file: Path | None) -> tuple[str, ...]:
+    """Say so where somebody gives another file than the one that the cache holds."""
+    record = cache.record(release)
+    if file is None or (digest := file_sha256(file)) == record.get("source_sha256"):
+        return ()
+    return (
+        f"{file} was not taken: {release.name} is in the cache already, from {record.get('source', 'elsewhere')}, and "
+        f"this is another file (its SHA-256 is {digest}). To take it, remove {cache.record_file(release)} and type the "
+        f"command again",
+    )
 
 
 def _least_bytes(release: Release) -> int:
-    """What the encoder alone takes up in the cache, as float32."""
+    """What the encoder alone takes up in the cache, as float32: first unpacked, and when that is gone, for good."""
     return 4 * sum(math.prod(shape) for shape in encoder_shapes(release).values())
 
 
 @contextmanager
 def _room(release: Release, cache: WeightsCache, needed: int) -> Iterator[None]:
-    """Do not begin what cannot end; and where the disk fills up on the way, leave nothing half-written."""
+    """Do not begin what cannot end; where the disk fills up on the way, what was downloaded stays to go on with."""
     partial = cache.folder / "partial" / release.name
     received = sum(each.stat().st_size for each in partial.rglob("*") if each.is_file())
     full = (
@@ -232,9 +273,9 @@ def _room(release: Release, cache: WeightsCache, needed: int) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        shutil.rmtree(partial, ignore_errors=True)
         free = shutil.disk_usage(cache.folder).free
-        told = full.format(free=free / 1e6, so=": the disk is full, and what was half-written is gone")
+        kept = f"; what was downloaded is kept in {partial}, and the same command goes on with it"
+        told = full.format(free=free / 1e6, so=": the disk is full" + (kept if partial.exists() else ""))
         raise FetchFailed(told) from error
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from types import ModuleType
 from typing import Any, BinaryIO
 
@@ -17,7 +18,6 @@ from eyeground.sandbox import confine
 HEAD_BYTES = 4096
 _MOST_TENSORS = 100_000
 _LONGEST_NAME = 500
-_FULL = "could not be unpacked: the folder for temporary files (TMPDIR) is full; free space there"
 _TYPES = {"<f8": "F64", "<f4": "F32", "<i8": "I64", "<i4": "I32", "|u1": "U8", "|b1": "BOOL"}
 # What people rename to .pth by mistake, or find on old discs.
 _NAMED = (
@@ -56,11 +56,13 @@ def main(file_fd: int, out_fd: int, memory_bytes: int, cpu_seconds: int, name: s
     except WeightsRefused as refused:
         answer = {"refused": str(refused)}
     except MemoryError:
-        answer = {"refused": f"needs more than {memory_bytes >> 20:,} MiB to open, far more than its size: not opened"}
+        answer = {"machine": f"needs more than {memory_bytes >> 20:,} MiB to open, far more than its size: not opened"}
     except Exception as error:  # noqa: BLE001  hostile bytes may raise anything
         words = " ".join(f"{type(error).__name__} {error}".split())[:150]
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        answer = {"refused": _FULL if full else f"is damaged ({words}): fetch or copy it again"}
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        answer = {"full": True} if full else {"refused": f"is damaged ({words}): fetch or copy it again"}
+        with suppress(OSError):
+            os.ftruncate(out_fd, 0)  # or a full disk has no room for the answer either
     sys.stdout.write(json.dumps(answer))
     sys.stdout.flush()
 

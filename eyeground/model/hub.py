@@ -60,6 +60,22 @@ def endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
 
 
+def speaker() -> str:
+    """Tell whose word a hash is that is announced now.
+
+    Returns:
+        ``"the hub"``, or the address of the mirror that stands in for it.
+
+    Example:
+        >>> speaker() in ("the hub", endpoint())
+        True
+
+    References:
+        Our own.
+    """
+    return "the hub" if endpoint() == HUB else endpoint()
+
+
 def announce(release: Release) -> Announced:
     """Ask the hub for a release's hash and size.
 

@@ -52,9 +52,6 @@ VIT_SHAPES: Mapping[str, VitShape] = MappingProxyType(
 )
 
 
-# The masked autoencoder's encoder has no layer scale.
-_PLAIN = tuple(name for name, shape in VIT_SHAPES.items() if shape.layer_scale is None)
-
 # timm would load files or change the head behind the key-by-key report.
 _NOT_OPTIONS = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "num_classes", "in_chans"}
 
@@ -157,8 +154,9 @@ class MaeSpec:
 
     def __post_init__(self) -> None:
         wrong = []
-        if self.name not in _PLAIN:
-            wrong.append(f"a masked autoencoder needs one of our ViT shapes: {', '.join(_PLAIN)}")
+        plain = [name for name, shape in VIT_SHAPES.items() if shape.layer_scale is None]
+        if self.name not in plain:
+            wrong.append(f"a masked autoencoder needs one of our ViT shapes without layer scale: {', '.join(plain)}")
         else:
             try:
                 ModelSpec(self.name, classes=1, image_px=self.image_px)

@@ -29,6 +29,10 @@ _FRAMEWORKS = ("torch", "paddle", "mindspore", "onnx", "safetensors")
 ForeignFramework = Literal["torch", "paddle", "mindspore", "onnx", "safetensors"]
 
 
+class MachineTooSmall(WeightsRefused):
+    """A weights file that this machine had no memory, disk or time to open; the file may be sound."""
+
+
 @dataclass(frozen=True, eq=False)
 class Foreign:
     """What a foreign weights file held.
@@ -55,19 +59,21 @@ class Foreign:
     left_out: tuple[str, ...]
 
 
-def open_foreign(path: Path, *, seconds: float = SECONDS) -> Foreign:
+def open_foreign(path: Path, *, seconds: float = SECONDS, folder: Path | None = None) -> Foreign:
     """Open a weights file that anybody may have written, without running anything of it.
 
     Args:
         path: A file of torch, Paddle, MindSpore, ONNX or safetensors; the content decides, not the name.
         seconds: Time that opening may take. Unit: s.
+        folder: Where the tensors lie for a moment, in a file without a name; None = the folder for temporary files.
 
     Returns:
         The tensors by canonical name, and what the file was.
 
     Raises:
         WeightsRefused: If it is no plain file, no weights file, cut or damaged, asks for more than tensors, holds NaN
-            or infinity, or takes more memory or time than its size explains.
+            or infinity.
+        MachineTooSmall: If opening takes more memory or time than its size explains, or fills the disk.
 
     Example:
         >>> import numpy as np
@@ -91,7 +97,9 @@ def open_foreign(path: Path, *, seconds: float = SECONDS) -> Foreign:
             tensors = {name: tensor.array() for name, tensor in contents.tensors.items()}
             framework, nest, left_out = contents.framework, contents.nest, contents.left_out
         else:
-            framework, nest, left_out, tensors = _through_the_child(file, path, size=before.st_size, seconds=seconds)
+            framework, nest, left_out, tensors = _through_the_child(
+                file, path, size=before.st_size, seconds=seconds, folder=folder
+            )
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise WeightsRefused(f"{path}: was written to while it was read; wait until its download has ended")
@@ -122,18 +130,23 @@ def _plain_file(path: Path) -> BufferedReader:
 
 
 def _through_the_child(
-    file: BinaryIO, path: Path, *, size: int, seconds: float
+    file: BinaryIO, path: Path, *, size: int, seconds: float, folder: Path | None
 ) -> tuple[str, str, tuple[str, ...], Tensors]:
     """Let a child of its own open the file, and take its tensors through the checked reader."""
     memory_bytes = _MEMORY_FACTOR * size + _MEMORY_BYTES
     # Files and no pipe: the child's limits count for what it says as well.
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile(dir=folder) as out, tempfile.TemporaryFile(dir=folder) as said:
         words = (file.fileno(), out.fileno(), memory_bytes, ceil(seconds), path.suffix)
         code = _run(path, (file, out, said), tuple(map(str, words)), seconds)
         answer = _answer(said) if code == 0 else None
         match answer:
             case {"refused": str(reason)}:
                 raise WeightsRefused(f"{path}: {reason[:2000]}")
+            case {"machine": str(reason)}:
+                raise MachineTooSmall(f"{path}: {reason[:2000]}")
+            case {"full": True}:
+                where = folder or "the folder for temporary files (TMPDIR)"
+                raise MachineTooSmall(f"{path}: could not be unpacked: {where} is full; free space there")
             case {"framework": str(framework), "nest": str(nest), "left_out": list(left_out)} if (
                 framework in _FRAMEWORKS and os.fstat(out.fileno()).st_size <= most_out_bytes(size)
             ):
@@ -141,7 +154,9 @@ def _through_the_child(
                 tensors = parse_weights(out.read(), source=str(path))
                 return framework, nest[:100], tuple(str(each)[:500] for each in left_out), tensors
     how = f" ({signal.Signals(-code).name})" if code < 0 else f" (code {code})" if code else ""
-    raise WeightsRefused(
+    # Who dies without a word has not said that the file is at fault.
+    refusal = MachineTooSmall if code else WeightsRefused
+    raise refusal(
         f"{path}: ended the process that opens foreign files{how}; it is damaged, or this machine's memory is full"
     )
 
@@ -170,7 +185,9 @@ def _run(path: Path, files: tuple[BinaryIO, BinaryIO, BinaryIO], words: tuple[st
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
     if code == -signal.SIGXCPU:
-        raise WeightsRefused(f"{path}: took longer than {seconds:g} s to open; it is damaged, or made to take long")
+        raise MachineTooSmall(
+            f"{path}: took longer than {seconds:g} s to open; it is made to take long, or this machine is busy"
+        )
     return code
 
 

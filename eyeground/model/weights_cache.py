@@ -76,7 +76,18 @@ class WeightsCache:
         Returns:
             Its record, empty = never fetched.
         """
-        return _read(self._weights / f"{release.name}.json")
+        return _read(self.record_file(release))
+
+    def record_file(self, release: Release) -> Path:
+        """Tell where a release's record is; who removes it makes the cache forget what the release was.
+
+        Args:
+            release: Which one.
+
+        Returns:
+            The file, which need not be there.
+        """
+        return self._weights / f"{release.name}.json"
 
     def holds(self, release: Release) -> bool:
         """Whether a release lies here, as far as names and sizes tell; ``path_of`` reads it.
@@ -156,7 +167,7 @@ class WeightsCache:
             with atomic_file(path) as stream:
                 stream.buffer.write(head)
                 stream.buffer.write(body)
-            self._write(self._weights / f"{release.name}.json", record)
+            self._write(self.record_file(release), record)
         except OSError:
             if not there:
                 path.unlink(missing_ok=True)

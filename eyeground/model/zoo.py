@@ -280,6 +280,33 @@ def by_sha256(sha256: str) -> Release | None:
     return next((release for release in _RELEASES if release.sha256 == sha256.lower()), None)
 
 
+def by_file(name: str, tensors: Mapping[str, NDArray[Any]]) -> Release | None:
+    """Find the release that a file looks like, by its name and every key and shape; this proves nothing.
+
+    Args:
+        name: The file's name. One that several releases share, such as ``model.safetensors``, tells nothing.
+        tensors: Its arrays, by canonical name.
+
+    Returns:
+        The release, None where none is like it.
+
+    Example:
+        >>> by_file("RETFound_mae_meh.pth", {"cls_token": np.zeros((1, 1, 1024))}) is None
+        True
+
+    References:
+        Our own.
+    """
+    named = [release for release in _RELEASES if release.file == name]
+    if len(named) != 1:
+        return None
+    try:
+        check_release(named[0], tensors)
+    except WeightsRefused:
+        return None
+    return named[0]
+
+
 def encoder_shapes(release: Release) -> Mapping[str, tuple[int, ...]]:
     """Tell what a release must hold.
 

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import io
+import json
 import os
 import random
 import stat
@@ -359,6 +360,36 @@ def test_a_hostile_archive_is_not_taken_for_one_that_arrived(tmp_path: Path) -> 
                 _bring(shop, tmp_path, "a.tar")
         assert arrived(tmp_path) == ()
         assert not (tmp_path / "a").exists()
+
+
+def test_after_a_page_that_asks_for_a_login_the_right_file_is_taken(tmp_path: Path) -> None:
+    right = _zip(normal__1=b"x")
+    with serving(a_zip=right, b_zip=b"<html>please log in</html>") as shop:
+        with pytest.raises(DataProblems, match="neither zip nor tar"):
+            _bring(shop, tmp_path, "a.zip", "b.zip")
+        # Nothing is left of the page; what came before it stays.
+        assert [each["file"] for each in json.loads((tmp_path / RECORD).read_text())["files"]] == ["a.zip"]
+        assert list(tmp_path.rglob("b.zip*")) == []
+        shop.files["b.zip"] = _zip(normal__2=b"y")
+        assert _bring(shop, tmp_path, "a.zip", "b.zip") == ("a", "b")
+        assert (tmp_path / "b" / "normal" / "2").read_bytes() == b"y"
+        assert arrived(tmp_path)[1].sha256 == hashlib.sha256(shop.files["b.zip"]).hexdigest()
+
+
+def test_a_folder_in_which_nothing_arrived_has_no_record(tmp_path: Path) -> None:
+    with serving(a_zip=b"<html>please log in</html>") as shop:
+        with pytest.raises(DataProblems, match="neither zip nor tar"):
+            _bring(shop, tmp_path, "a.zip")
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_published_archive_that_is_refused_stays_to_be_unpacked_by_hand(tmp_path: Path) -> None:
+    content = _tar(_link("a", "/etc"))
+    with serving(a_tar=content) as shop:
+        for _ in range(2):
+            with pytest.raises(DataProblems, match="is a link"):
+                _bring(shop, tmp_path, "a.tar", sha256=hashlib.sha256(content).hexdigest())
+        assert len(shop.asked) == 1
 
 
 def test_two_processes_do_not_fill_one_folder(tmp_path: Path) -> None:

@@ -65,6 +65,22 @@ def test_other_settings_and_other_images_are_no_comparison() -> None:
     assert "do not stand beside" in sentence
 
 
+def test_in_every_form_our_row_beside_the_oct_study_is_no_comparison() -> None:
+    # A run by the recipe itself: nothing of it differs from the Paddle study's torch rows.
+    found = Reproduction({"octid": "OCTID"}, ("torch", "paddle"), (RUN,))
+    caveat = "not comparable: the OCT study has weights and a recipe of its own, and does not say on how many images"
+    for rows in (found.rows(), list(csv.DictReader(io.StringIO(as_csv(found))))):
+        remarks = {(row["profile"], row["system"]): row["not_comparable"] for row in rows if row["study"] == "ours"}
+        assert remarks["retfound2023", "torch"].startswith(caveat)
+        assert remarks["retfound2025", "torch"] == ""
+        assert remarks["retfound2023", "paddle"] == "", "what was not run needs no remark"
+    [line] = [line for line in markdown(found).splitlines() if caveat in line]
+    assert line.startswith("| ours, torch | done | 174 | 0.900")
+    assert caveat in page_of(RUN)
+    other = Reproduction({"octid": "OCTID"}, ("torch",), (replace(RUN, differences=("epochs 2, not 50",)),))
+    assert other.oct_columns("octid")[-1].remark.startswith("not comparable: epochs 2, not 50; the OCT study has ")
+
+
 def test_what_was_not_run_has_no_number_anywhere() -> None:
     waiting = replace(RUN, dataset="retina", state="not finished (epoch 3 of 50)")  # with numbers it may not show
     found = Reproduction({"octid": "OCTID", "retina": "Retina"}, ("torch", "paddle"), (RUN, waiting))

@@ -1,4 +1,4 @@
-"""Small copies of public sets, drawn: OCTID in RETFound's split, APTOS 2019 as Kaggle has it."""
+"""Copies of public sets: small ones, drawn, and OCTID in its full size, of files that nobody opens."""
 
 import csv
 from pathlib import Path
@@ -10,6 +10,8 @@ from eyeground.data.phantom import OCT_DISEASES, draw_fundus, draw_oct
 OCTID_CLASSES = ("ANormal", "ARMD", "CSR", "Diabetic_retinopathy", "Macular_Hole")
 # Images of each class.
 OCTID_SPLITS = {"train": 4, "val": 2, "test": 3}
+# What RETFound's split of OCTID holds: dataset card of OCTID in pth1993/Ophthalmology-Data.
+OCTID_PUBLISHED = {"train": (115, 30, 56, 59, 56), "val": (29, 8, 15, 15, 15), "test": (62, 17, 31, 33, 31)}
 APTOS_GRADES = ("normal", "dr1", "dr2", "dr3", "dr4")
 APTOS_IMAGES = 8
 
@@ -26,6 +28,20 @@ def draw_octid(folder: Path) -> Path:
                 scan = draw_oct(disease, seed=seed, width_px=64, height_px=64)
                 Image.fromarray(scan.image.pixels).save(place / f"{seed}.jpeg")
     return folder
+
+
+def list_octid(folder: Path) -> list[dict[str, str]]:
+    """Write all 572 files of OCTID without a picture in them; return the table that says the same as its folders."""
+    rows = []
+    for split, counts in OCTID_PUBLISHED.items():
+        for name, images in zip(OCTID_CLASSES, counts, strict=True):
+            place = folder / split / name
+            place.mkdir(parents=True)
+            for _ in range(images):
+                file = place / f"{len(rows)}.jpeg"
+                file.touch()
+                rows.append({"file": file.relative_to(folder).as_posix(), "label": name, "split": split})
+    return rows
 
 
 def draw_aptos(folder: Path) -> Path:

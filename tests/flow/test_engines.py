@@ -55,7 +55,7 @@ def test_the_folder_is_laid_out_as_torchs(run: Path, trained: Path) -> None:
         return {
             re.sub(r"step-\d+", "step", path.relative_to(folder).as_posix())
             for path in folder.rglob("*")
-            if path.is_file() and "tensorboard" not in path.parts
+            if path.is_file() and not {"tensorboard", "evaluations"} & set(path.parts)
         }
 
     # A resumed run has one more line in its journal, not one more file.

@@ -1,35 +1,38 @@
 """Published benchmarks run again: set by set, each once, and no number in the table that was not run."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from eyeground.cli import reproducing
-from eyeground.cli.benchmark import recipe_with
+from eyeground.cli.benchmark import Copy, find_copy, recipe_with, with_data
 from eyeground.cli.main import main
+from eyeground.cli.public_sets import public_set
 from eyeground.cli.rerun import state_of
+from eyeground.data.problem import DataProblems, Problem
 from eyeground.evaluate.predictions import read_predictions
 from eyeground.evaluate.profiles import retfound2023
 from eyeground.evaluate.published import published
 from eyeground.evaluate.reproduction import METRICS
 from eyeground.train.journal import read_journal
-from tests.flow.benchmark_copies import draw_aptos, draw_octid
-from tests.flow.tables import Answer, read_table
+from tests.flow.benchmark_copies import draw_aptos, draw_octid, list_octid
+from tests.flow.tables import Answer, Table, read_table, write_table
 from tests.flow.test_resume import COMMAND, fingerprints, steps_done
 
 Call = Callable[..., Answer]
 
 EPOCHS = 5
+# No part of these runs takes a tenth of it, even on a machine that has more to do.
+DEADLINE_S = 240.0
 # A network and a schedule that take a second.
 TINY = (
     "weights=random",
@@ -205,26 +208,92 @@ def test_other_images_are_refused(straight: Path, data: Path, eyeground: Call, t
     assert "images (45 then, 44 now)" in answer.err
 
 
-def test_killed_inside_a_set_or_between_sets_it_comes_to_the_same(
+def test_other_labels_of_as_many_images_are_refused(
     straight: Path, data: Path, eyeground: Call, tmp_path: Path
 ) -> None:
+    shutil.copytree(data / "OCTID", tmp_path / "octid")
+    files = sorted(path.relative_to(tmp_path / "octid") for path in (tmp_path / "octid").rglob("*.jpeg"))
+    rows = [{"file": file.as_posix(), "split": file.parts[0], "label": file.parts[1]} for file in files]
+    command = ("reproduce", "octid", "--data", tmp_path, "--out", straight, *TINY)
+    write_table(tmp_path / "octid.csv", rows)
+    assert eyeground(*command).code == 0, "it says the same as the folders"
+    rows[0]["label"], rows[-1]["label"] = rows[-1]["label"], rows[0]["label"]
+    write_table(tmp_path / "octid.csv", rows)
+    answer = eyeground(*command)
+    assert answer.code == 2
+    told = "octid.csv: 2 images under another label; 45 images, not 572 now)"
+    assert f"labels or splits (45 images, not 572 then, {told}" in answer.err
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that runs beside the test."""
+
+    process: subprocess.Popen[bytes]
+    said: Path
+
+    def told(self) -> str:
+        """What it has said so far."""
+        return self.said.read_text("utf-8", "replace") or "nothing was said"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Start a command beside the test; none outlives it."""
+    started: list[Running] = []
+
+    def begin(*command: str) -> Running:
+        said = tmp_path / f"said_{len(started)}.txt"
+        with said.open("wb") as file:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=file)
+        started.append(Running(process, said))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.process.kill()
+        each.process.wait()
+
+
+def signal_when(waiting: Sequence[tuple[Running, Callable[[], bool], int]], within_s: float = DEADLINE_S) -> None:
+    """Send each its signal as soon as it is ripe; fail with what it said if it ends before, or never gets there."""
+    deadline = time.monotonic() + within_s
+    left = list(waiting)
+    while left:
+        for each in list(left):
+            running, is_ripe, number = each
+            if running.process.poll() is not None:
+                pytest.fail(f"ended with {running.process.returncode} before its signal: {running.told()}")
+            if is_ripe():
+                running.process.send_signal(number)
+                left.remove(each)
+            elif time.monotonic() > deadline:
+                pytest.fail(f"not there after {within_s:g} s: {running.told()}")
+        time.sleep(0.005)
+
+
+def test_waiting_for_a_run_that_fails_or_hangs_ends_with_what_it_said(start: Callable[..., Running]) -> None:
+    failing = start(sys.executable, "-c", "raise SystemExit('no such weights')")
+    with pytest.raises(pytest.fail.Exception, match="ended with 1 before its signal: no such weights"):
+        signal_when([(failing, lambda: False, signal.SIGKILL)])
+    hanging = start(sys.executable, "-c", "import time; time.sleep(600)")
+    with pytest.raises(pytest.fail.Exception, match=r"not there after 0\.1 s: nothing was said"):
+        signal_when([(hanging, lambda: False, signal.SIGKILL)], within_s=0.1)
+
+
+def test_killed_inside_a_set_or_between_sets_it_comes_to_the_same(
+    straight: Path, data: Path, eyeground: Call, start: Callable[..., Running], tmp_path: Path
+) -> None:
     inside, between = tmp_path / "inside", tmp_path / "between"
-    # Side by side, because most of their time goes by before they begin.
-    running = {
-        out: subprocess.Popen([*COMMAND, *words(data, out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        for out in (inside, between)
-    }
     ripe = {
         inside: lambda: steps_done(inside / "torch" / "octid") >= 7,
         between: lambda: (between / "torch" / "octid" / "report.html").exists(),
     }
-    while ripe:
-        for out in [out for out, is_ripe in ripe.items() if running[out].poll() is not None or is_ripe()]:
-            running[out].kill()
-            _, told = running[out].communicate()
-            assert running[out].returncode == -signal.SIGKILL, told.decode()
-            del ripe[out]
-        time.sleep(0.005)
+    # Side by side, because most of their time goes by before they begin.
+    running = {out: start(*COMMAND, *words(data, out)) for out in ripe}
+    signal_when([(running[out], is_ripe, signal.SIGKILL) for out, is_ripe in ripe.items()])
+    for each in running.values():
+        assert each.process.wait(DEADLINE_S) == -signal.SIGKILL, each.told()
     state = state_of(inside / "torch" / "octid")
     assert state.startswith("not finished (epoch ")
     assert state.endswith(f" of {EPOCHS})")
@@ -239,22 +308,15 @@ def test_killed_inside_a_set_or_between_sets_it_comes_to_the_same(
     assert "resume" in {line["event"] for line in read_journal(inside / "torch" / "octid" / "journal.jsonl")}
 
 
-def test_asked_to_stop_it_saves_and_says_how_to_go_on(data: Path, eyeground: Call, tmp_path: Path) -> None:
+def test_asked_to_stop_it_saves_and_says_how_to_go_on(
+    data: Path, start: Callable[..., Running], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-
-    def ask() -> None:
-        while steps_done(out / "torch" / "octid") < 6:
-            time.sleep(0.005)
-        # Only while somebody listens: the default would end the tests.
-        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    answer = eyeground(*words(data, out, "epochs=200"))
-    asking.join()
-    assert answer.code == 130
-    assert f"Go on with: eyeground reproduce octid aptos2019 retina --data {data} --out {out}" in answer.err
+    running = start(*COMMAND, *words(data, out, "epochs=200"))
+    signal_when([(running, lambda: steps_done(out / "torch" / "octid") >= 6, signal.SIGTERM)])
+    assert running.process.wait(DEADLINE_S) == 130, running.told()
+    again = f"Go on with: eyeground reproduce octid aptos2019 retina --data {data} --out {out}"
+    assert again in " ".join(running.told().split())
     states = {row["set"]: row["state"] for row in rows_of(out) if row["study"] == "ours"}
     assert states["octid"].startswith("not finished (epoch ")
     assert states["octid"].endswith(" of 200)")
@@ -295,8 +357,83 @@ def test_the_same_image_in_two_splits_is_refused_until_a_clean_table_is_there(
     }
     assert f"test/CSR/{twin.name}" in test, "the test set keeps it; training loses the copy"
     said = {row["not_comparable"] for row in rows_of(tmp_path / "out") if row["state"] == "done"}
-    assert all("45 images, not 572" in each for each in said)
+    assert all("octid.csv: 1 image left out; 45 images, not 572" in each for each in said)
     assert said
+
+
+def test_a_table_without_splits_has_one_drawn_and_the_row_says_so(data: Path, eyeground: Call, tmp_path: Path) -> None:
+    copy = tmp_path / "sets" / "octid"
+    shutil.copytree(data / "OCTID", copy)
+    files = sorted(path.relative_to(copy) for path in copy.rglob("*.jpeg"))
+    write_table(copy.parent / "octid.csv", [{"file": file.as_posix(), "label": file.parts[1]} for file in files])
+    out = tmp_path / "out"
+    answer = eyeground("reproduce", "octid", "--data", copy.parent, "--out", out, *TINY, "epochs=1")
+    assert answer.code == 0, answer.err
+    assert "labels are those of" in answer.err
+    said = {row["not_comparable"] for row in rows_of(out) if row["state"] == "done"}
+    assert all("split 55:15:30 drawn here, not the published one" in each for each in said)
+    assert said
+
+
+def beside(folder: Path, dataset: str, rows: Table | None) -> Copy:
+    """A copy with a table beside it, and none if there are no rows."""
+    if rows is not None:
+        write_table(folder / f"{dataset}.csv", rows)
+    found = find_copy(public_set(dataset), folder, folder / "run" / "labels.csv")
+    assert not found.problems
+    assert with_data(recipe_with(), found.keys, where=dataset).split == found.keys["split"]
+    return found
+
+
+def test_a_table_of_the_published_size_says_what_it_does_otherwise(tmp_path: Path) -> None:
+    rows = list_octid(tmp_path / "octid")
+    assert beside(tmp_path, "octid", None).differences == ()
+    same = beside(tmp_path, "octid", rows)
+    assert (same.images, same.keys["split"], same.differences) == (572, "source", ())
+    tests = [place for place, row in enumerate(rows) if row["split"] == "test"]
+    one, other = tests[0], tests[-1]  # of the first and of the last class: 174 images are tested as before
+    swapped = [dict(row) for row in rows]
+    swapped[one]["label"], swapped[other]["label"] = rows[other]["label"], rows[one]["label"]
+    assert beside(tmp_path, "octid", swapped).differences == ("octid.csv: 2 images under another label",)
+    moved = [dict(row) for row in rows]
+    moved[0]["split"], moved[one]["split"] = "test", "train"
+    assert beside(tmp_path, "octid", moved).differences == ("octid.csv: 2 images in another split",)
+    bare = beside(tmp_path, "octid", [{"file": row["file"], "label": row["label"]} for row in rows])
+    assert bare.keys["split"] == "55:15:30"
+    assert bare.differences == ("split 55:15:30 drawn here, not the published one",)
+    fewer = beside(tmp_path, "octid", swapped[1:])
+    assert fewer.differences == (
+        "octid.csv: 2 images under another label, 1 image left out",
+        "571 images, not 572",
+    )
+
+
+def test_a_table_with_splits_for_a_copy_without_has_its_own(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "aptos2019").symlink_to(data / "APTOS2019")
+    files = [f"train_images/a{100 * grade + number:03d}.png" for grade in range(5) for number in range(8)]
+    rows = [
+        {"file": file, "label": file[14], "split": ("train", "val", "test", "train")[number % 4]}
+        for number, file in enumerate(files)
+    ]
+    found = beside(tmp_path, "aptos2019", rows)
+    assert found.keys["split"] == "source"
+    assert found.differences == ("aptos2019.csv: splits of its own", "40 images, not 3,662")
+
+
+def test_a_table_with_a_label_that_the_set_does_not_have_is_refused(tmp_path: Path) -> None:
+    rows = list_octid(tmp_path / "octid")
+    rows[0]["label"] = "cat"
+    with pytest.raises(DataProblems, match="the label 'cat'"):
+        beside(tmp_path, "octid", rows)
+
+
+def test_the_advice_for_twice_the_same_image_keeps_the_splits() -> None:
+    source = {"path": "sets/octid", "name": "octid", "table": "sets/octid.csv", "split": "split"}
+    copy = Copy(Path("sets/octid"), Path("sets/octid"), keys={"data": [source]})
+    task = reproducing.Task("octid", Path("out"), copy, None)
+    problems = DataProblems([Problem("the very same image stands in train and test", "a.png")])
+    [line] = reproducing._advice(problems, task)
+    assert line.endswith("eyeground doctor sets/octid --table sets/octid.csv --split-column split --fix sets/octid.csv")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Fetching weights from a stand-in for the hub: consent, cuts, wrong bytes, hostile files, full disks, two at once."""
 
 import argparse
+import errno
 import hashlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 
 import huggingface_hub
 import numpy as np
@@ -22,8 +24,10 @@ from safetensors.numpy import save
 from eyeground.cli.config import RunConfig
 from eyeground.cli.recipe import starting_weights
 from eyeground.cli.trained import modality_of_weights
+from eyeground.model import untrusted, zoo
 from eyeground.model.fetch import Fetched, LicenceNotAccepted, fetch
 from eyeground.model.hub import FetchFailed
+from eyeground.model.untrusted import MachineTooSmall
 from eyeground.model.weights import Tensors, WeightsRefused, read_weights
 from eyeground.model.weights_cache import WeightsCache
 from eyeground.model.zoo import Release, by_name
@@ -74,6 +78,12 @@ def hub(content: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 @pytest.fixture
+def the_hub_itself(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in is no mirror, but the hub."""
+    monkeypatch.setattr("eyeground.model.hub.HUB", hub.url)
+
+
+@pytest.fixture
 def cache(tmp_path: Path) -> WeightsCache:
     """A cache whose owner has accepted the licence of the small release."""
     cache = WeightsCache(tmp_path / "cache")
@@ -105,7 +115,7 @@ def test_a_file_is_fetched_checked_and_kept(hub: Hub, content: bytes, cache: Wei
     assert record["commit"] == COMMIT
     assert record["source"] == hub.url + ADDRESS
     assert (record["keys"], record["tensors"], record["nest"]) == (54, 56, "model")
-    assert record["hash_said_by"] == "the hub"
+    assert record["hash_said_by"] == hub.url
     # The pickle is gone, and nothing but the file, its record and its licence is left.
     assert files(cache) == {f"weights/{done.path.name}", "weights/demo.json"}
     # Nobody was asked anything but the file.
@@ -258,12 +268,24 @@ def test_two_at_once_make_one_download(hub: Hub, cache: WeightsCache) -> None:
     hub.stall_after = 100_000
     where = {"cwd": Path(__file__).parents[2], "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     first = subprocess.Popen(_fetching(cache), **where)  # type: ignore[call-overload]
-    while not hub.gets:
-        time.sleep(0.02)
-    second = subprocess.Popen(_fetching(cache), **where)  # type: ignore[call-overload]
-    assert "waiting for it" in second.stderr.readline()
-    hub.go_on.set()
-    answers = [child.communicate(timeout=60) for child in (first, second)]
+    children = [first]
+    try:
+        deadline = time.monotonic() + 60
+        while not hub.gets:
+            assert time.monotonic() < deadline
+            assert first.poll() is None, first.communicate()
+            time.sleep(0.02)
+        second = subprocess.Popen(_fetching(cache), **where)  # type: ignore[call-overload]
+        children.append(second)
+        # A child that ends, ends its stderr: then this is readable too, and the line empty.
+        assert select.select([second.stderr], [], [], 60)[0]
+        assert "waiting for it" in second.stderr.readline()
+        hub.go_on.set()
+        answers = [child.communicate(timeout=60) for child in children]
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
     assert [child.returncode for child in (first, second)] == [0, 0], answers
     assert [out.strip() for out, _ in answers] == ["True", "False"]
     assert len(hub.gets) == 1
@@ -289,12 +311,70 @@ def test_another_file_than_the_one_known_is_not_even_downloaded(hub: Hub, cache:
     assert hub.gets == []
 
 
+@pytest.mark.usefixtures("the_hub_itself")
 def test_what_was_fetched_once_is_what_is_fetched_again(hub: Hub, cache: WeightsCache, tmp_path: Path) -> None:
     path = quickly(cache).path
+    assert cache.record(DEMO)["hash_said_by"] == "the hub"
     path.unlink()
-    hub.files = {ADDRESS: pth(encoder(DEMO, seed=1), tmp_path / "renewed.pth")}
-    with pytest.raises(WeightsRefused, match="another file than the one fetched here on 20"):
+    renewed = pth(encoder(DEMO, seed=1), tmp_path / "renewed.pth")
+    hub.files = {ADDRESS: renewed}
+    before = len(hub.gets)
+    with pytest.raises(WeightsRefused, match="another file than the one fetched here on 20") as refused:
         quickly(cache)
+    assert len(hub.gets) == before
+    # The way out that the message names is one.
+    record = cache.folder / "weights" / "demo.json"
+    assert f"remove {record} and type the command again" in str(refused.value)
+    record.unlink()
+    assert quickly(cache).anew
+    assert cache.record(DEMO)["source_sha256"] == hashlib.sha256(renewed).hexdigest()
+
+
+def test_the_word_of_a_mirror_does_not_lock_the_published_file_out(
+    hub: Hub, content: bytes, cache: WeightsCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.files = {ADDRESS: pth(encoder(DEMO, seed=1), tmp_path / "forged.pth")}
+    forged = hashlib.sha256(hub.files[ADDRESS]).hexdigest()
+    quickly(cache).path.unlink()
+    # By hand: taken, and the difference told.
+    by_hand = quickly(cache, file=tmp_path / "published.pth")
+    genuine = hashlib.sha256(content).hexdigest()
+    assert cache.record(DEMO)["source_sha256"] == genuine
+    assert f"its SHA-256 is {genuine}; that of the file fetched here" in by_hand.notes[1]
+    assert f"was {forged}, which {hub.url} said. Compare both with {DEMO.page}/blob/main/demo.pth" in by_hand.notes[1]
+    assert f"remove {cache.folder / 'weights' / 'demo.json'} and type" in by_hand.notes[1]
+    # The same from the hub itself.
+    cache.record_file(DEMO).unlink()
+    quickly(cache).path.unlink()
+    with Hub({ADDRESS: content}) as itself:
+        monkeypatch.setattr("eyeground.model.hub.HUB", itself.url)
+        monkeypatch.delenv("HF_ENDPOINT")
+        from_hub = quickly(cache)
+        assert f"was {forged}, which {hub.url} said" in from_hub.notes[0]
+        assert cache.record(DEMO)["hash_said_by"] == "the hub"
+        # And from then on its word binds the mirror.
+        from_hub.path.unlink()
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        with pytest.raises(WeightsRefused, match="whose hash the hub said"):
+            quickly(cache)
+        # A mirror that agrees takes nothing from it.
+        hub.files = {ADDRESS: content}
+        assert quickly(cache).notes == ()
+        assert cache.record(DEMO)["hash_said_by"] == "the hub"
+
+
+def test_a_file_by_hand_beside_another_in_the_cache_is_not_passed_over_in_silence(
+    hub: Hub, cache: WeightsCache, tmp_path: Path
+) -> None:
+    path = quickly(cache).path
+    assert quickly(cache, file=tmp_path / "published.pth") == Fetched(path, anew=False)
+    other = tmp_path / "other.pth"
+    pth(encoder(DEMO, seed=1), other)
+    kept = quickly(cache, file=other)
+    assert (kept.path, kept.anew) == (path, False)
+    assert kept.notes[0].startswith(f"{other} was not taken: demo is in the cache already, from {hub.url}")
+    cache.record_file(DEMO).unlink()
+    assert quickly(cache, file=other).anew
 
 
 def test_a_damaged_file_is_fetched_again(hub: Hub, cache: WeightsCache) -> None:
@@ -345,6 +425,89 @@ def test_another_network_and_a_missing_tensor_are_refused(hub: Hub, cache: Weigh
     assert files(cache) == set()
 
 
+def test_the_student_is_not_taken_for_the_teacher(hub: Hub, cache: WeightsCache, tmp_path: Path) -> None:
+    dinov2 = replace(DEMO, nest="teacher")
+    teacher = encoder(DEMO, seed=1)
+    beside = {"teacher": {name: torch.from_numpy(array) for name, array in teacher.items()}}
+    both = tmp_path / "both.pth"
+    hub.files = {ADDRESS: pth(encoder(DEMO), both, **beside)}  # the student under "model", of the same shape
+    told = "lies under 'model', and demo lies under 'teacher'; .* such as the student .*: weights=PATH"
+    with pytest.raises(WeightsRefused, match=told):
+        quickly(cache, dinov2)
+    with pytest.raises(WeightsRefused, match=told):
+        quickly(cache, dinov2, file=both)
+    torch.save({name: torch.from_numpy(array) for name, array in teacher.items()}, tmp_path / "top.pth")
+    with pytest.raises(WeightsRefused, match="lies at its top, and demo lies under 'teacher'"):
+        quickly(cache, dinov2, file=tmp_path / "top.pth")
+    assert files(cache) == set()
+    torch.save(beside, tmp_path / "teacher.pth")
+    kept = read_weights(quickly(cache, dinov2, file=tmp_path / "teacher.pth").path)
+    assert all(np.array_equal(kept[name], teacher[name]) for name in teacher)
+    assert cache.record(DEMO)["nest"] == "teacher"
+
+
+def part_of(content: bytes) -> str:
+    """Where the small release's download lies until it is in the cache."""
+    return f"partial/demo/{hashlib.sha256(content).hexdigest()}/demo.pth"
+
+
+def test_a_whole_download_outlives_a_process_that_was_killed(
+    hub: Hub, content: bytes, cache: WeightsCache, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nkill -9 $$\n")  # as the kernel does where memory runs out
+    python.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", str(python))
+        with pytest.raises(MachineTooSmall, match=r"SIGKILL.* is whole and is kept in .*the same command goes on"):
+            quickly(cache)
+    assert files(cache) == {part_of(content)}
+    assert quickly(cache).anew
+    assert len(hub.gets) == 1
+
+
+def test_a_whole_download_outlives_a_disk_too_full_to_unpack_it(
+    hub: Hub, content: bytes, cache: WeightsCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing lies in the folder for temporary files, which is often small.
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "no such folder"))
+    made: list[Path] = []
+
+    def full(dir: Path) -> BinaryIO:
+        made.append(dir)
+        return Path("/dev/full").open("wb") if len(made) == 1 else (tmp_path / "said").open("wb+")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(untrusted.tempfile, "TemporaryFile", full)
+        with pytest.raises(MachineTooSmall, match=f"not be unpacked: {cache.folder} is full; free .* is kept in"):
+            quickly(cache)
+    assert made == [cache.folder, cache.folder]
+    assert files(cache) == {part_of(content)}
+    assert quickly(cache).anew
+    assert len(hub.gets) == 1
+
+
+def test_a_whole_download_outlives_a_disk_too_full_to_keep_it(
+    hub: Hub, content: bytes, cache: WeightsCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*words: object, **more: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WeightsCache, "keep", full)
+        with pytest.raises(FetchFailed, match=r"the disk is full; what was downloaded is kept in .*partial/demo, and"):
+            quickly(cache)
+    assert files(cache) == {part_of(content)}
+    assert quickly(cache).anew
+    assert len(hub.gets) == 1
+
+
+def test_what_took_too_long_is_the_machine_s_reason(content: bytes, tmp_path: Path) -> None:
+    assert content
+    with pytest.raises(MachineTooSmall, match="or this machine is busy"):
+        untrusted.open_foreign(tmp_path / "published.pth", seconds=0.001)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[int], WeightsCache]]:
     """Make a disk of so many bytes."""
@@ -377,7 +540,7 @@ def test_a_disk_too_small_is_told_before_anything_is_fetched(
     assert files(cache) == set()
 
 
-def test_a_disk_that_fills_up_on_the_way_keeps_nothing_half_written(
+def test_a_disk_that_fills_up_on_the_way_keeps_only_what_was_downloaded(
     hub: Hub, small_disk: Callable[[int], WeightsCache], tmp_path: Path
 ) -> None:
     # A large decoder: the file for the cache is larger than the encoder alone, which is all that is known before.
@@ -385,9 +548,12 @@ def test_a_disk_that_fills_up_on_the_way_keeps_nothing_half_written(
     content = pth(encoder(DEMO) | large, tmp_path / "large.pth")
     hub.files = {ADDRESS: content}
     cache = small_disk(len(content) + 2_500_000)
-    with pytest.raises(FetchFailed, match="the disk is full, and what was half-written is gone"):
+    with pytest.raises(MachineTooSmall, match=rf"could not be unpacked: {cache.folder} is full; .* is kept in"):
         quickly(cache)
-    assert files(cache) == set()
+    assert files(cache) == {part_of(content)}
+    subprocess.run(["mount", "-o", f"remount,size={2 * len(content) + 5_000_000}", cache.folder.parent], check=True)
+    assert quickly(cache).anew
+    assert len(hub.gets) == 1
 
 
 def test_a_licence_must_be_accepted_first(hub: Hub, tmp_path: Path) -> None:
@@ -421,6 +587,7 @@ def test_a_file_by_hand_passes_the_same_checks(cache: WeightsCache, content: byt
     assert quickly(cache, known, file=file).notes == ()
 
 
+@pytest.mark.usefixtures("the_hub_itself")
 def test_a_file_by_hand_must_be_the_one_fetched_before(hub: Hub, cache: WeightsCache, tmp_path: Path) -> None:
     quickly(cache).path.unlink()
     pth(encoder(DEMO, seed=1), tmp_path / "other.pth")
@@ -432,6 +599,22 @@ def test_a_file_by_hand_must_be_the_one_fetched_before(hub: Hub, cache: WeightsC
     done.path.unlink()
     with pytest.raises(WeightsRefused, match="another file than the one fetched here on 20"):
         quickly(cache, file=tmp_path / "other.pth")
+
+
+def test_inspect_offers_the_licence_of_the_release_that_a_file_looks_like(
+    eyeground: Callable[..., Answer], content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoo, "_RELEASES", (*zoo.releases(), DEMO))
+
+    def licence(name: str) -> object:
+        (tmp_path / name).write_bytes(content)
+        return json.loads(eyeground("weights", "inspect", tmp_path / name, "--json").out)["licence"]
+
+    assert licence("demo.pth") == "CC-BY-NC-4.0 (as demo is published)"
+    assert licence("renamed.pth") is None
+    pth(encoder(replace(DEMO, model="vit_mini_patch16")), tmp_path / "mini.pth")
+    content = (tmp_path / "mini.pth").read_bytes()
+    assert licence("demo.pth") is None
 
 
 def test_the_command_line(
@@ -510,6 +693,7 @@ def test_a_terminal_asks_for_the_licence_by_name(
     os.close(inside)
     shown = b""
     while b"Type the licence's name if you accept it" not in shown:
+        assert select.select([outside], [], [], 60)[0], shown
         shown += os.read(outside, 4096)
     assert b"No commercial use" in shown
     os.write(outside, f"{typed}\n".encode())

@@ -58,7 +58,6 @@ NO_EXAMPLE = {
     "eyeground.model.paddle.vit": "runs in Paddle's own process",
     "eyeground.model.remote.RemoteEngine": "needs a framework that may not be installed",
     "eyeground.model.showing.run_file": "needs a weights file",
-    "eyeground.model.showing.run_onnx": "needs an ONNX file",
     "eyeground.train.finetune.finetune": "trains a network",
     "eyeground.train.loop.Run": "needs an engine and everything around it",
     "eyeground.train.loop.run": "trains a network",

@@ -14,7 +14,7 @@ from eyeground.model.examination import examine, examine_training
 from eyeground.model.optimization import Optimization
 from eyeground.model.spec import ModelSpec
 
-SPEC = ModelSpec("vit_demo_patch8", classes=3, image_px=24, drop_path=0.5)
+SPEC = ModelSpec("vit_demo_patch8", classes=3, image_px=24, drop_path=0.5, fc_norm_passes=2)
 LEARNING = Optimization(layer_decay=0.65, weight_decay=0.05)
 # What each fault must be called.
 NAMES = {

@@ -15,7 +15,9 @@ from eyeground.model.certificate import certificate_of, compare_layers, read_bou
 from eyeground.model.conversion import Shown, Target, Unproved, WeightsFile, convert, unequal, verify
 from eyeground.model.dialects import DIALECTS, from_framework, name_in, to_framework
 from eyeground.model.environment import EngineMissing, python_of
+from eyeground.model.onnx.engine import OnnxEngine
 from eyeground.model.spec import ModelSpec
+from eyeground.model.torch.network import build
 from eyeground.model.untrusted import open_foreign
 from eyeground.model.weights import WeightsRefused, write_weights
 
@@ -79,12 +81,15 @@ def test_an_encoder_is_converted_without_a_head(tmp_path: Path, target: Target) 
     spec = ModelSpec("vit_demo_patch8", classes=1, image_px=24, pool="cls")
     source = a_file(tmp_path, spec, head=False, decoder_pred=np.zeros(3, np.float32))
     assert source.left_out == ("decoder_pred: no part of the classifier",)
+    assert source.surplus == ()
     out = tmp_path / f"made{SUFFIX[target]}"
     certificate = converted(source, target, out)
     assert [row.layer for row in certificate.layers][-1] == "norm"
     assert "head.weight" not in {key[0] for key in certificate.keys}
-    if target != "onnx":  # a graph cannot be without what makes its answer
-        assert set(open_foreign(out).tensors) == set(source.tensors)
+    assert set(open_foreign(out).tensors) == set(source.tensors)
+    if target == "onnx":  # the graph answers with what a head would see
+        found = OnnxEngine(out.read_bytes(), layers=["norm", "features"], answer="features").activations(SHOWN.images)
+        assert np.allclose(found["norm"][:, 0], found["features"], atol=1e-6)
 
 
 PLAIN = {
@@ -178,6 +183,102 @@ def test_a_wrong_rule_of_conversion_is_no_proof(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / f"other{SUFFIX[target]}").exists()
 
 
+def test_a_file_that_holds_more_is_not_the_same(tmp_path: Path) -> None:
+    source = a_file(tmp_path)
+    path = tmp_path / "more.safetensors"
+    bigger = ModelSpec("vit_demo_patch8", classes=3, image_px=24)
+    surplus = {name.replace("blocks.0", "blocks.4"): a for name, a in source.tensors.items() if "blocks.0." in name}
+    surplus |= {"blocks.0.ls1.gamma": np.full(96, 0.5, np.float32), "decoder_pred.bias": np.zeros(3, np.float32)}
+    write_weights(path, source.tensors | surplus)
+    more = WeightsFile(path, open_foreign(path), bigger)
+    for first, second in ((more, source), (source, more)):
+        found = verify(first, second, shown=SHOWN, threads=1)
+        assert len(found.unequal) == 13  # twelve of the fifth block, one layer scale; no decoder
+        assert found.problems
+        assert any("decoder_pred" in words for words in found.left_out)
+
+
+def test_different_networks_are_refused_before_anything_is_run(tmp_path: Path) -> None:
+    first = a_file(tmp_path)
+    (tmp_path / "b").mkdir()
+    second = a_file(tmp_path / "b", ModelSpec("vit_demo_patch8", classes=5, image_px=32))
+    with pytest.raises(WeightsRefused, match="different networks: image_px 24 and 32, classes 3 and 5"):
+        verify(first, second, shown=SHOWN)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ModelSpec("vit_demo_patch8", classes=3, image_px=24, options={"qk_norm": True}),
+        ModelSpec("mobilenetv3_small_050", classes=3, image_px=24),
+    ],
+    ids=lambda spec: spec.name,
+)
+def test_any_network_of_timms_goes_to_onnx(tmp_path: Path, spec: ModelSpec) -> None:
+    pytest.importorskip("onnxscript")
+    path, out = tmp_path / "w.safetensors", tmp_path / "made.onnx"
+    write_weights(path, {name: tensor.numpy() for name, tensor in build(spec).state_dict().items()})
+    certificate = converted(WeightsFile(path, open_foreign(path), spec), "onnx", out)
+    assert certificate.problems == []
+    assert read_bound(out) is not None
+
+
+def test_a_graph_with_another_answer_is_no_proof(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    source, out = a_file(tmp_path), tmp_path / "made.onnx"
+    converted(source, "onnx", out)
+    model = onnx.load_model_from_string(out.read_bytes())
+    model.graph.node.append(onnx.helper.make_node("Neg", ["head"], ["minus"]))
+    model.graph.output[0].name = "minus"
+    out.write_bytes(model.SerializeToString())
+    with pytest.raises(WeightsRefused, match=r"gives \['minus'\], not \['images'\] and \['head'\]"):
+        verify(WeightsFile(out, open_foreign(out), SPEC), source, shown=SHOWN, threads=1)
+
+
+def test_a_graph_that_never_ends_is_ended(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["going"], ["still"]),
+            helper.make_node("Add", ["carried", "carried"], ["more"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", onnx.TensorProto.INT64, []),
+            helper.make_tensor_value_info("going", onnx.TensorProto.BOOL, []),
+            helper.make_tensor_value_info("carried", kind, None),
+        ],
+        [
+            helper.make_tensor_value_info("still", onnx.TensorProto.BOOL, []),
+            helper.make_tensor_value_info("more", kind, None),
+        ],
+    )
+    graph = helper.make_graph(
+        [
+            helper.make_node(
+                "Constant", [], ["turns"], value=helper.make_tensor("t", onnx.TensorProto.INT64, [], [2**62])
+            ),
+            helper.make_node("Constant", [], ["yes"], value=helper.make_tensor("y", onnx.TensorProto.BOOL, [], [True])),
+            helper.make_node("Loop", ["turns", "yes", "images"], ["head"], body=body),
+        ],
+        "endless",
+        [helper.make_tensor_value_info("images", kind, ["N", 3, 24, 24])],
+        [helper.make_tensor_value_info("head", kind, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    engine = OnnxEngine(model.SerializeToString(), layers=["head"], answer="head", seconds=4)
+    with pytest.raises(WeightsRefused, match=r"could not be run: it (took too long|ended its process)"):
+        engine.activations(SHOWN.images)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08\x08not a graph", bytes(range(256)) * 9])
+def test_a_damaged_graph_is_refused_in_words(content: bytes) -> None:
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(WeightsRefused, match="the ONNX graph could not be run"):
+        OnnxEngine(content, layers=["head"], answer="head").activations(SHOWN.images)
+
+
 def test_files_that_differ_are_told_by_key_and_layer(tmp_path: Path) -> None:
     source = a_file(tmp_path)
     path = tmp_path / "other.safetensors"
@@ -214,6 +315,16 @@ def test_a_layer_that_is_missing_or_not_finite_is_infinitely_far() -> None:
     rows = compare_layers({"a": np.array([1, np.nan]), "c": np.ones(3)}, reference)
     assert [row.max_error for row in rows] == [float("inf")] * 3
     assert not any(row.ok for row in rows)
+
+
+def test_small_answers_are_held_to_their_own_size() -> None:
+    # A fresh head's logits are near 0.001: an error of 5e-5 is 5% of them.
+    small = {"head": np.full(3, 1e-3)}
+    assert not compare_layers({"head": np.full(3, 1.05e-3)}, small, logits=True)[0].ok
+    # And great ones to 1e-4 all the same.
+    great = {"blocks.0": np.full(3, 30.0), "head": np.full(3, 30.0)}
+    rows = compare_layers({"blocks.0": np.full(3, 30.001), "head": np.full(3, 30.001)}, great, logits=True)
+    assert [row.ok for row in rows] == [True, False]
 
 
 @pytest.mark.parametrize("framework", list(DIALECTS))

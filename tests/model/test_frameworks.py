@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import engines
+from eyeground.data.phantom import draw_fundus
+from eyeground.data.preprocessing import Preprocessing, normalize, square
 from eyeground.model.applied_rate import applied_rate
 from eyeground.model.architecture import parameter_shapes
 from eyeground.model.engine import LossNotFinite, Provable
@@ -18,8 +21,9 @@ from eyeground.model.environment import EngineMissing, python_of
 from eyeground.model.frameworks import build_engine
 from eyeground.model.layer_decay import parameter_rules
 from eyeground.model.optimization import Framework, Optimization
-from eyeground.model.remote import EngineLost, EngineUnfaithful, RemoteEngine
+from eyeground.model.remote import EngineLost, EngineUnfaithful, RemoteEngine, _jittered
 from eyeground.model.spec import ModelSpec
+from eyeground.train.schedule import warmup_cosine
 
 SPEC = ModelSpec("vit_demo_patch8", classes=3, image_px=32)
 LEARNING = Optimization(weight_decay=0.05, layer_decay=0.65, clip_norm=1.0, label_smoothing=0.1)
@@ -97,20 +101,24 @@ def test_answers_and_features_are_torchs(framework: str, other: str) -> None:
 def test_steps_are_torchs(framework: str) -> None:
     spec = SPEC
     found, torch = build(framework, spec), build("torch", spec)
-    images, targets = batch(12)
-    accumulated = [(images[:6], targets[:6]), (images[6:], targets[6:])]
-    for step in range(6):
-        lr = (0.0, 1e-3, 2e-3, 5e-4, 3e-3, 1e-4)[step]
+    # Phantoms of three kinds, each step other ones; two micro-batches a step.
+    squares = [draw_fundus(("normal", "dr3", "cataract")[n % 3], seed=n, size_px=64).image.pixels for n in range(24)]
+    pool = normalize([square(pixels, Preprocessing(image_px=32)) for pixels in squares], Preprocessing(image_px=32))
+    labels = np.eye(3, dtype=np.float32)[np.arange(24) % 3]
+    for step in range(40):
+        chosen = np.random.default_rng(step).permutation(24)
+        accumulated = [(pool[part], labels[part]) for part in (chosen[:6], chosen[6:12])]
+        lr = warmup_cosine(step / 4, epochs=10, peak=1e-3, warmup_epochs=2, minimum=1e-6)
         ours = found.train_step(accumulated, lr=lr, seed=step)
         theirs = torch.train_step(accumulated, lr=lr, seed=step)
-        assert ours == pytest.approx(theirs, rel=1e-4)
+        assert ours == pytest.approx(theirs, rel=1e-3), step
     mine, yours = found.state(), torch.state()
     for part in ("weights", "optimizer"):
         assert mine[part].keys() == yours[part].keys()
         for name, array in yours[part].items():
             assert mine[part][name].shape == array.shape
             scale = max(float(np.abs(array).max()), 1e-12)
-            assert np.abs(mine[part][name] - array).max() <= 2e-3 * scale, f"{part} {name}"
+            assert np.abs(mine[part][name] - array).max() <= 2e-2 * scale, f"{part} {name}"
     found.close()  # type: ignore[attr-defined]
 
 
@@ -139,6 +147,18 @@ def test_a_state_that_is_put_back_goes_on_to_the_same_bits(start: Provable) -> N
     assert [start.train_step([batch(seed=9 + step)], lr=1e-3, seed=9 + step) for step in range(3)] == first
     again = start.state()
     assert all((again[part][name] == array).all() for part in end for name, array in end[part].items())
+
+
+def test_a_state_that_was_just_put_back_comes_out_again(start: Provable) -> None:
+    start.train_step([batch()], lr=1e-3, seed=0)
+    kept = start.state()
+    assert any(array.any() for name, array in kept["optimizer"].items() if name.endswith("exp_avg"))
+    start.load_state({"weights": weights(SPEC), "optimizer": {}})
+    start.load_state(kept)
+    again = start.state()
+    assert again["optimizer"].keys() == kept["optimizer"].keys()
+    assert all((again["optimizer"][name] == array).all() for name, array in kept["optimizer"].items())
+    assert (start.slot("head.weight").exp_avg == kept["optimizer"]["head.weight/exp_avg"]).all()
 
 
 def test_drop_path_is_drawn_from_the_seed_alone(start: Provable) -> None:
@@ -221,11 +241,21 @@ def test_a_framework_that_is_not_installed_is_one_sentence(monkeypatch: pytest.M
     monkeypatch.delenv("EYEGROUND_MINDSPORE_PYTHON", raising=False)
     # Beside numpy 2 it would start and then break.
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    with pytest.raises(EngineMissing, match=r"mindspore is not installed: pip install .*'numpy<2'.* of its own"):
+    with pytest.raises(
+        EngineMissing, match=r"mindspore is not installed: the extra eyeground\[mindspore\] wants an environment"
+    ):
         python_of("mindspore")
     monkeypatch.setenv("EYEGROUND_PADDLE_PYTHON", "/no/such/python")
     with pytest.raises(EngineMissing, match="EYEGROUND_PADDLE_PYTHON is /no/such/python: no such file"):
         python_of("paddle")
+
+
+def test_layers_are_asked_with_numbers_that_no_default_hides() -> None:
+    fresh = {"norm.weight": np.ones(64, np.float32), "norm.bias": np.zeros(64, np.float32)}
+    moved = _jittered(fresh)
+    assert moved["norm.weight"].std() > 0.05
+    assert moved["norm.bias"].std() > 0.05
+    assert all((moved[name] == array).all() for name, array in _jittered(fresh).items())
 
 
 class _Lying(RemoteEngine):
@@ -251,3 +281,13 @@ def test_a_schedule_that_does_not_reach_the_optimizer_ends_the_run() -> None:
     engine = _Lying(train_step=({"loss": 1.0, "applied": told}, {}))
     with pytest.raises(EngineUnfaithful, match=r"head\.bias at a learning rate of 1e-05 and moved it at 0\.0005"):
         engine.train_step([batch()], lr=1e-5, seed=0)
+
+
+@pytest.mark.slow
+def test_forty_steps_on_photographs_are_torchs(realdata: Path) -> None:
+    steps, _ = engines.batches()
+    losses, _, _ = engines.train("torch", steps)
+    for name in ("paddle", "mindspore"):
+        others, worst, _ = engines.train(name, steps)
+        assert others == pytest.approx(losses, rel=1e-3)
+        assert worst < 1e-3

@@ -310,7 +310,7 @@ def test_a_full_disk_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     torch.save({"a": torch.ones(2)}, tmp_path / "w.pth")
     with Path("/dev/full").open("wb") as full, (tmp_path / "said").open("wb+") as said:
         files = iter([full, said])
-        monkeypatch.setattr(untrusted.tempfile, "TemporaryFile", lambda: next(files))
+        monkeypatch.setattr(untrusted.tempfile, "TemporaryFile", lambda dir: next(files))
         assert "(TMPDIR) is full; free space there" in refused(tmp_path / "w.pth")
 
 

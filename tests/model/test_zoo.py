@@ -10,7 +10,7 @@ import torch
 from eyeground.model import zoo
 from eyeground.model.spec import VIT_SHAPES
 from eyeground.model.weights import Tensors, WeightsRefused
-from eyeground.model.zoo import Release, by_name, by_sha256, check_release, encoder_shapes, find, releases
+from eyeground.model.zoo import Release, by_file, by_name, by_sha256, check_release, encoder_shapes, find, releases
 from tests.model.stand_in import DEMO, encoder
 
 TIMM = [each.name for each in releases() if each.repo_id.startswith("timm/")]
@@ -64,6 +64,18 @@ def test_a_published_file_is_known_by_its_hash(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(zoo, "_RELEASES", (DEMO, known))
     assert by_sha256("AB" * 32) == known
     assert by_sha256("cd" * 32) is None
+
+
+def test_a_file_looks_like_a_release_by_its_name_and_every_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = (replace(DEMO, name="one", file="model.safetensors"), replace(DEMO, name="two", file="model.safetensors"))
+    monkeypatch.setattr(zoo, "_RELEASES", (DEMO, *shared))
+    tensors = encoder(DEMO)
+    assert by_file("demo.pth", tensors) == DEMO
+    assert by_file("other.pth", tensors) is None
+    assert by_file("model.safetensors", tensors) is None
+    assert by_file("demo.pth", tensors | {"cls_token": np.zeros((1, 1, 64), np.float32)}) is None
+    # Somebody's own network, fine-tuned from it.
+    assert by_file("demo.pth", tensors | {"head.weight": np.zeros((5, 96)), "head.bias": np.zeros(5)}) is None
 
 
 def test_the_right_tensors_pass_with_or_without_what_is_of_pretraining_only() -> None:

@@ -19,4 +19,6 @@ def command(
     """Say whether two weights files hold the same network, each run in the framework that wrote it."""
     from eyeground.cli.converting import verify_weights
 
-    verify_weights(file, against, images=images, fc_norm_passes=fc_norm_passes, threads=threads, as_json=as_json)
+    code = verify_weights(file, against, images=images, fc_norm_passes=fc_norm_passes, threads=threads, as_json=as_json)
+    if code:
+        raise typer.Exit(code)

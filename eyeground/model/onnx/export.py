@@ -19,22 +19,23 @@ _PREFIX = "network."
 class _Shown(nn.Module):
     """A network that gives what each of its layers makes, beside its answer."""
 
-    def __init__(self, network: nn.Module, layers: dict[str, nn.Module]) -> None:
+    def __init__(self, network: nn.Module, layers: dict[str, nn.Module], *, answer: bool) -> None:
         super().__init__()
         self.network = network
+        self._answer = answer
         self._layers = tuple(layers.values())
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         made: list[torch.Tensor] = []
         hooks = [layer.register_forward_hook(lambda layer, given, out: made.append(out)) for layer in self._layers]
-        self.network(images)
+        answer = self.network(images)
         for hook in hooks:
             hook.remove()
-        return tuple(made)
+        return (*made, answer) if self._answer else tuple(made)
 
 
-def export_onnx(spec: ModelSpec, tensors: Tensors, metadata: dict[str, str]) -> bytes:
-    """Write a classifier down as an ONNX graph: images (N, 3, H, W) in, logits (N, K) out, N free.
+def export_onnx(spec: ModelSpec, tensors: Tensors, metadata: dict[str, str], *, head: bool = True) -> bytes:
+    """Write a network down as an ONNX graph: images (N, 3, H, W) in, logits (N, K) or features (N, D) out, N free.
 
     Every weight is an initializer of its canonical name. What a layer makes has the layer's name inside the graph, so
     that a proof can ask for it.
@@ -43,13 +44,14 @@ def export_onnx(spec: ModelSpec, tensors: Tensors, metadata: dict[str, str]) -> 
         spec: The network.
         tensors: All of its weights, by canonical name.
         metadata: Words to store in the file.
+        head: Whether it answers with logits; without, with what the head would see, under the name ``features``.
 
     Returns:
         The file's bytes.
 
     Raises:
         WeightsRefused: If the weights do not belong to the network.
-        RuntimeError: If torch cannot export the network.
+        RuntimeError: If torch cannot export the network; the message holds its reason.
         ModuleNotFoundError: If the extra ``onnx`` is not installed.
 
     Example:
@@ -63,26 +65,34 @@ def export_onnx(spec: ModelSpec, tensors: Tensors, metadata: dict[str, str]) -> 
         ONNX opset 18; torch's exporter without its optimizer, which folds and renames weights.
     """
     network = start(spec, tensors=tensors, seed=0)[0].eval()
+    if not head:
+        network.reset_classifier(0)  # type: ignore[operator]
     layers = dict(layers_of(network))
     example = torch.zeros(2, 3, spec.image_px, spec.image_px)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            _Shown(network, layers).eval(),
-            (example,),
-            dynamo=True,
-            optimize=False,
-            verbose=False,
-            opset_version=_OPSET,
-            input_names=["images"],
-            output_names=list(layers),
-            dynamic_shapes={"images": {0: "N"}},
-        )
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                _Shown(network, layers, answer=not head).eval(),
+                (example,),
+                dynamo=True,
+                optimize=False,
+                verbose=False,
+                opset_version=_OPSET,
+                input_names=["images"],
+                output_names=[*layers, *([] if head else ["features"])],
+                dynamic_shapes={"images": {0: "N"}},
+            )
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
+        words = " ".join(str(error).split())[:300]
+        raise RuntimeError(f"torch cannot export {spec.name} with options {dict(spec.options)}: {words}") from error
     if program is None:
         raise RuntimeError(f"torch did not export {spec.name}")
     model: Any = program.model_proto
     _rename(model.graph)
-    # The last layer's answer are the logits; the others stay inside.
+    # The last is the answer; the others stay inside.
 
     del model.graph.output[:-1]
     for key, value in metadata.items():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from paddle import nn
 
 from eyeground.model.applied_rate import ADAM_EPS, Slot
-from eyeground.model.dialects import from_framework, misfits, name_in, to_framework
+from eyeground.model.dialects import from_framework, misfits, to_framework
 from eyeground.model.engine import LossNotFinite
 from eyeground.model.layer_decay import parameter_rules
 from eyeground.model.optimization import Device, Optimization, Precision
@@ -47,6 +47,8 @@ class Learner:
         self._betas = (optimization or Optimization()).betas
         self._clip_norm = optimization.clip_norm if optimization else 0.0
         self._steps = 0
+        # What was loaded, until the first step: Paddle makes its own only then.
+        self._held: Mapping[str, NDArray[Any]] = {}
         self._optimizer: paddle.optimizer.Optimizer | None = None
         if optimization is not None:
             self._optimizer = self._make_optimizer(optimization)
@@ -145,6 +147,7 @@ class Learner:
         self._optimizer.step()
         self._optimizer.clear_grad()
         self._steps += 1
+        self._held = {}
 
     def weights(self) -> dict[str, NDArray[Any]]:
         """Copy the weights out, by canonical name, in torch's layouts."""
@@ -204,6 +207,7 @@ class Learner:
             for theirs, power in powers.items():
                 own[f"{parameter.name}_{theirs}"] = paddle.to_tensor(power)
         self._optimizer.set_state_dict(own)
+        self._held = dict(state)
 
     def slot(self, name: str) -> Slot:
         """Give a parameter with its averages.
@@ -219,14 +223,20 @@ class Learner:
         """
         if self._optimizer is None:
             raise RuntimeError("this engine was built for prediction only; build it with an Optimization to train")
-        parameter = self._parameters[name_in("paddle", name)]
-        kept = self._optimizer._accumulators
-        found = [parameter.numpy()]
-        for key in ("moment1", "moment2"):
-            average = kept.get(key, {}).get(parameter.name) if self._steps else None
-            found.append(np.zeros_like(found[0]) if average is None else average.numpy())
-        value, mean, spread = (from_framework("paddle", {name: array})[name] for array in found)
-        return Slot(value, mean, spread, self._steps)
+        parameter = self._parameters[name]
+        value = from_framework("paddle", {name: parameter.numpy()})[name]
+        if not self._steps:
+            return Slot(value, np.zeros_like(value), np.zeros_like(value), 0)
+        averages = []
+        for ours, theirs in (("exp_avg", "moment1"), ("exp_avg_sq", "moment2")):
+            kept = self._optimizer._accumulators.get(theirs, {}).get(parameter.name)
+            if f"{name}/{ours}" in self._held:
+                averages.append(np.asarray(self._held[f"{name}/{ours}"]))
+            elif kept is not None:
+                averages.append(from_framework("paddle", {name: kept.numpy()})[name])
+            else:
+                raise RuntimeError(f"Paddle {paddle.__version__} keeps no {theirs} of {name} where 3.3 does")
+        return Slot(value, averages[0], averages[1], self._steps)
 
 
 def choose_device(wanted: Device) -> str:
