@@ -40,12 +40,18 @@ WATCHED = ("head.bias", "head.weight", "blocks.11.mlp.fc2.weight", "blocks.0.nor
 Step = tuple[np.ndarray, np.ndarray]
 
 
+def photographs(root: Path) -> list[dict[str, str]]:
+    """The rows of a set's table."""
+    with (root / "labels.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def batches() -> tuple[list[Step], str]:
     """The same batches for all: photographs where there are some, augmented as in training."""
     folder = os.environ.get("EYEGROUND_REALDATA")
     if folder:
         root = Path(folder) / "fundus-odir3"
-        rows = list(csv.DictReader((root / "labels.csv").open()))
+        rows = photographs(root)
         names = ("normal", "glaucoma", "cataract")
         chosen = [row for name in names for row in [r for r in rows if r["label"] == name][:72]]
         samples = [Sample(r["file"], root / "images", names.index(r["label"]), r["group"]) for r in chosen]
@@ -118,7 +124,7 @@ def run() -> Claim:
 def finetune_each() -> None:
     """Run the command in each framework on the same 300 photographs, and print what it left."""
     root = Path(os.environ["EYEGROUND_REALDATA"]) / "fundus-odir3"
-    rows = list(csv.DictReader((root / "labels.csv").open()))
+    rows = photographs(root)
     with tempfile.TemporaryDirectory() as folder:
         with (Path(folder) / "labels.csv").open("w") as file:
             table = csv.DictWriter(file, list(rows[0]))
