@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from eyeground.model.spec import MaeSpec
+from eyeground.model.spec import MaeSpec, ModelSpec
 from eyeground.model.torch.mae import MaskedAutoencoder
+from eyeground.model.torch.network import build
 from eyeground.model.weights import write_weights
 from tests.flow.tables import Answer
 from tests.model import hostile_weights as hostile
@@ -96,6 +97,22 @@ def test_a_foreign_file_starts_a_training(eyeground: Call, config: Path, mae: Pa
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "decoder_embed.weight (pre-training only)" in report
     assert "RETFound_like.pth" in (tmp_path / "run" / "config.yaml").read_text(encoding="utf-8")
+
+
+def test_a_dinov2_teacher_starts_a_training(eyeground: Call, config: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    spec = ModelSpec("vit_small_patch14_dinov2", classes=1, image_px=56, pool="cls")
+    state = {name: tensor for name, tensor in build(spec).state_dict().items() if not name.startswith("head.")}
+    teacher = {
+        f"backbone.{name.replace('.mlp.fc1.', '.mlp.w12.').replace('.mlp.fc2.', '.mlp.w3.')}": tensor
+        for name, tensor in state.items()
+    }
+    torch.save({"teacher": teacher | {"dino_head.last_layer.weight": torch.ones(2, 2)}}, tmp_path / "dino.pth")
+    words = ("model=vit_small_patch14_dinov2", "image_px=28", "epochs=1", f"weights={tmp_path / 'dino.pth'}")
+    done = eyeground("finetune", config, *words, f"out={tmp_path / 'run'}")
+    assert done.code == 0, done.err
+    # Positions of 4 x 4 patches became 2 x 2; the class token's norm is the file's, so that only the head is new.
+    assert "173 loaded, 1 resized, 2 new, 1 left out" in done.err
 
 
 def test_a_foreign_file_goes_on_in_pre_training(eyeground: Call, phantoms: Path, mae: Path, tmp_path: Path) -> None:
