@@ -1,11 +1,13 @@
 """A framework's engine in a process of its own: answers one request after another until the pipe closes."""
 
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
@@ -42,23 +44,32 @@ def main(requests_fd: int, replies_fd: int) -> None:
         Our own; ``eyeground.model.remote`` is the other side.
     """
     host = Host()
-    with os.fdopen(requests_fd, "rb") as requests, os.fdopen(replies_fd, "wb") as replies:
+    # What is still to be written when the other side is gone has no reader.
+    with (
+        suppress(WireCut, BrokenPipeError),
+        os.fdopen(requests_fd, "rb") as requests,
+        os.fdopen(replies_fd, "wb") as replies,
+    ):
         while True:
-            try:
-                words, arrays = receive(requests)
-            except WireCut:
-                return
-            try:
-                answer, found = host.answer(words.pop("verb"), words, arrays)
-                send(replies, {"ok": answer}, found)
-            except LossNotFinite as error:
-                send(replies, {"error": str(error), "kind": "LossNotFinite"})
-            except ValueError as error:
-                send(replies, {"error": str(error), "kind": "ValueError"})
-            except Exception as error:  # noqa: BLE001  a framework raises almost any class
-                told = " ".join(str(error).split())[-400:]
-                traceback.print_exc()
-                send(replies, {"error": f"{type(error).__name__}: {told}", "kind": "EngineLost"})
+            words, arrays = receive(requests)
+            _reply(host, replies, words, arrays)
+
+
+def _reply(host: "Host", replies: BinaryIO, words: dict[str, Any], arrays: Arrays) -> None:
+    """Answer one request, or say why not."""
+    try:
+        answer, found = host.answer(words.pop("verb"), words, arrays)
+        send(replies, {"ok": answer}, found)
+    except WireCut:
+        raise
+    except LossNotFinite as error:
+        send(replies, {"error": str(error), "kind": "LossNotFinite"})
+    except ValueError as error:
+        send(replies, {"error": str(error), "kind": "ValueError"})
+    except Exception as error:  # noqa: BLE001  a framework raises almost any class
+        told = " ".join(str(error).split())[-400:]
+        traceback.print_exc()
+        send(replies, {"error": f"{type(error).__name__}: {told}", "kind": "EngineLost"})
 
 
 class Host:
@@ -174,3 +185,5 @@ if __name__ == "__main__":
     # What a framework prints is no answer.
     os.dup2(2, 1)
     main(int(sys.argv[1]), int(sys.argv[2]))
+    # Whoever made this folder was killed: otherwise this process would have been ended first.
+    shutil.rmtree(sys.argv[3], ignore_errors=True)

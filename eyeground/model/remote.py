@@ -119,7 +119,7 @@ class RemoteEngine:
         folder = TemporaryDirectory(prefix="eyeground_engine_")
         try:
             self._process = subprocess.Popen(
-                command_of(self._framework, "eyeground.model.host", str(request), str(reply)),
+                command_of(self._framework, "eyeground.model.host", str(request), str(reply), folder.name),
                 pass_fds=(request, reply), env=environment, cwd=folder.name, stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=self._told,
                 start_new_session=True,  # Ctrl-C is the main process's business
