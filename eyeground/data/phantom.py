@@ -19,6 +19,7 @@ from eyeground.data.drawing.camera import CAMERAS
 from eyeground.data.drawing.folder import is_finished, write_whole
 from eyeground.data.drawing.fundus import paint
 from eyeground.data.drawing.oct import SCANNERS, scan
+from eyeground.data.drawing.screening import COLUMNS, screened
 from eyeground.images.retinal_image import Eye, RetinalImage
 
 FUNDUS_DISEASES: tuple[str, ...] = (
@@ -41,7 +42,9 @@ _COLUMNS = (
     "file", "label", "patient", "eye", "site", "camera",
     "disc_x_px", "disc_y_px", "fovea_x_px", "fovea_y_px", "mask",
 )  # fmt: skip
+_FUNDUS_COLUMNS = (*_COLUMNS, "cup_disc_ratio", *COLUMNS)
 # Raise it whenever the drawing changes, so that an old set is never mistaken for what this version would draw.
+# Columns do not count: a set that lacks some is unfinished, see ``is_finished``.
 _DRAWING = 1
 
 
@@ -59,6 +62,8 @@ class Phantom:
         fovea: Center of the fovea (x, y), on B-scans at the inner surface of the retina before any disease.
             Unit: pixels.
         camera: Name of the virtual camera or scanner.
+        cup_disc_ratio: Height of the cup over that of the disc as they were drawn, whatever the disease, (0, 1). None
+            on B-scans.
 
     Example:
         >>> draw_fundus("normal", seed=1, size_px=64).disease
@@ -74,6 +79,7 @@ class Phantom:
     disc: tuple[float, float] | None
     fovea: tuple[float, float] | None
     camera: str
+    cup_disc_ratio: float | None
 
 
 def draw_fundus(
@@ -109,9 +115,9 @@ def draw_fundus(
     person = seed if patient_seed is None else patient_seed
     _check("fundus", [disease], seeds=(seed, person), eye=eye, sizes=(size_px,))
     side = _side(eye, seed)
-    pixels, mask, disc, fovea, camera = paint(disease, seed=seed, patient_seed=person, eye=side, size_px=size_px)
+    pixels, mask, disc, fovea, camera, ratio = paint(disease, seed=seed, patient_seed=person, eye=side, size_px=size_px)
     image = RetinalImage(pixels, f"phantom/{disease}-{seed}-{side}", side, "fundus")
-    return Phantom(image, mask, disease, disc, fovea, camera)
+    return Phantom(image, mask, disease, disc, fovea, camera, ratio)
 
 
 def draw_oct(
@@ -157,7 +163,7 @@ def draw_oct(
         disease, seed=seed, patient_seed=person, eye=side, width_px=width_px, height_px=height_px
     )
     image = RetinalImage(pixels, f"phantom/{disease}-{seed}-{side}", side, "oct")
-    return Phantom(image, mask, disease, None, fovea, scanner)
+    return Phantom(image, mask, disease, None, fovea, scanner, None)
 
 
 def write_set(
@@ -190,7 +196,8 @@ def write_set(
         progress: Called after each image with the number done and the number in all.
 
     Returns:
-        Path of ``labels.csv``; its ``file`` column is relative to ``images/``, its ``mask`` column to ``masks/``.
+        Path of ``labels.csv``; its ``file`` column is relative to ``images/``, its ``mask`` column to ``masks/``. For
+        photographs it also tells ``cup_disc_ratio`` and what a screening asks (``eyeground.data.drawing.screening``).
 
     Raises:
         ValueError: If an argument is out of range or a disease unknown; all faults are listed together.
@@ -220,7 +227,8 @@ def write_set(
         "size_px": size_px,
     }
     table = out / "labels.csv"
-    if is_finished(out, recipe):
+    columns = _FUNDUS_COLUMNS if modality == "fundus" else _COLUMNS
+    if is_finished(out, recipe, columns):
         if progress is not None:
             progress(2 * patients, 2 * patients)
         return table
@@ -246,7 +254,7 @@ def write_set(
             pool.shutdown(cancel_futures=True)  # a full disk or Ctrl-C must not wait for images nobody will read
             raise
     text = StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_whole(table, text.getvalue().encode())
@@ -379,4 +387,8 @@ def _write_one(
     places = [*(phantom.disc or ()), *([] if phantom.disc else ["", ""]), *(phantom.fovea or ("", ""))]
     written = [f"{place:.1f}" if isinstance(place, float) else str(place) for place in places]
     values = [f"{name}.jpg", disease, patient, eye, site, phantom.camera, *written, f"{name}.png"]
-    return dict(zip(_COLUMNS, values, strict=True))
+    told = dict(zip(_COLUMNS, values, strict=True))
+    if phantom.cup_disc_ratio is not None:
+        told["cup_disc_ratio"] = f"{phantom.cup_disc_ratio:.3f}"
+        told |= {question: str(truth) for question, truth in screened(disease).items()}
+    return told

@@ -14,6 +14,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
+from eyeground.data.drawing import fundus
+from eyeground.data.drawing.anatomy import View, draw_anatomy
+from eyeground.data.drawing.screening import screened
 from eyeground.data.phantom import (
     FUNDUS_DISEASES,
     OCT_DISEASES,
@@ -151,6 +154,64 @@ def test_the_disc_is_where_the_phantom_says():
     assert brighter >= 18
 
 
+def measured_cup(disease: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Height of the painted cup over the disc's, from what changes when the same eye is painted without a cup."""
+    seen: list[tuple[np.ndarray, View]] = []
+
+    def keep(scene: np.ndarray, view: View, *_: object, haze: float) -> np.ndarray:
+        seen.append((scene.copy(), view))
+        return np.zeros((*scene.shape[1:], 3), np.uint8)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fundus, "photograph", keep)  # its blur and noise would drown a small cup
+        fundus.paint(disease, seed=seed, patient_seed=seed, eye="OD", size_px=384)
+        patch.setattr(fundus, "_cup", lambda dx, dy, d, *_: np.full_like(d, 9.0))
+        fundus.paint(disease, seed=seed, patient_seed=seed, eye="OD", size_px=384)
+    (cupped, view), (bare, _) = seen
+    change = np.abs(cupped - bare).sum(axis=0)
+    # The paint of a cup is 35% opaque at its border.
+    y = view.degrees()[1][change > 0.35 * np.percentile(change[change > 0], 90)]
+    return float(y.max() - y.min()) / 2 / draw_anatomy(seed, "OD").disc_radius[1]
+
+
+@pytest.mark.parametrize("disease", ["normal", "glaucoma", "rvo", "disc_swelling", "dr4"])
+def test_the_cup_disc_ratio_is_that_of_the_painted_cup(disease, monkeypatch):
+    differing_from_the_healthy_eye = 0
+    for seed in range(8):
+        told = draw_fundus(disease, seed=seed, eye="OD", size_px=64).cup_disc_ratio
+        healthy = draw_fundus("normal", seed=seed, eye="OD", size_px=64).cup_disc_ratio
+        assert told is not None
+        measured = measured_cup(disease, seed, monkeypatch)
+        assert abs(measured - told) < 0.06, f"seed {seed}: told {told}, painted {measured}"
+        differing_from_the_healthy_eye += abs(measured - healthy) > 0.06
+    # To tell the eye's own ratio whatever the disease would not pass.
+    assert (differing_from_the_healthy_eye >= 6) == (disease in ("glaucoma", "disc_swelling"))
+
+
+def test_the_cup_of_a_glaucoma_is_as_high_as_its_mask():
+    notched = 0
+    for seed in range(12):
+        phantom = draw_fundus("glaucoma", seed=seed, eye="OD", size_px=512)
+        assert phantom.disc is not None
+        assert phantom.fovea is not None
+        anatomy = draw_anatomy(seed, "OD")
+        px_per_degree = np.hypot(*np.subtract(phantom.disc, phantom.fovea)) / np.hypot(*anatomy.disc)
+        rows = np.flatnonzero(phantom.lesions.any(axis=1))
+        disc_px = 2 * anatomy.disc_radius[1] * px_per_degree
+        measured = (rows[-1] - rows[0] + 1) / disc_px / 1.05  # the mask reaches 5% beyond the cup's border
+        assert phantom.cup_disc_ratio == pytest.approx(measured, abs=0.03)
+        up, down = phantom.disc[1] - rows[0], rows[-1] - phantom.disc[1]
+        notched += max(up, down) > 1.08 * min(up, down)
+    assert notched >= 4  # a ratio without the notch would not pass
+
+
+def test_the_cup_disc_ratio_is_the_eyes_and_not_the_pictures():
+    for disease in ("normal", "glaucoma"):
+        ratios = {draw_fundus(disease, seed=3, eye="OS", size_px=size).cup_disc_ratio for size in (64, 96, 200)}
+        assert len(ratios) == 1
+    assert small_oct("drusen", 1).cup_disc_ratio is None
+
+
 def test_eyes_and_cameras_come_from_the_seed_alone():
     seeds = range(40)
     cameras = {seed: draw_fundus("normal", seed=seed, size_px=64).camera for seed in seeds}
@@ -215,6 +276,7 @@ def test_a_written_set_holds_what_its_table_says(tmp_path):
     assert list(rows[0]) == [
         "file", "label", "patient", "eye", "site", "camera",
         "disc_x_px", "disc_y_px", "fovea_x_px", "fovea_y_px", "mask",
+        "cup_disc_ratio", "AMD", "CSC", "RP", "ON", "GLA", "RVO", "DR",
     ]  # fmt: skip
     assert len(rows) == 18
     assert {row["label"] for row in rows} == {"normal", "dr3", "cataract"}
@@ -238,6 +300,26 @@ def test_a_written_set_holds_what_its_table_says(tmp_path):
         assert len(labels) == 1 or "normal" in labels
 
 
+def test_the_table_answers_the_screening_and_tells_the_ratio(tmp_path):
+    """Against answers written out by hand, so that a swapped column shows."""
+    truth = {
+        "normal": "0000000", "cataract": "0000000", "drusen": "1000000", "csc": "0100000", "rp": "0010000",
+        "disc_swelling": "0001000", "glaucoma": "0000100", "rvo": "0000010",
+        "dr1": "0000001", "dr2": "0000002", "dr3": "0000003", "dr4": "0000004",
+    }  # fmt: skip
+    table = write_set(tmp_path, modality="fundus", diseases=FUNDUS_DISEASES, patients=12, seed=2, size_px=64)
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert {row["label"] for row in rows} == set(truth)
+    for row in rows:
+        told = "".join(row[column] for column in ("AMD", "CSC", "RP", "ON", "GLA", "RVO", "DR"))
+        assert told == truth[row["label"]], row["label"]
+        assert 0 < float(row["cup_disc_ratio"]) < 1
+        assert len(row["cup_disc_ratio"]) == 5
+        if row["label"] in ("glaucoma", "disc_swelling"):
+            assert (float(row["cup_disc_ratio"]) > 0.6) == (row["label"] == "glaucoma")
+    assert all(sum(screened(disease).values()) > 0 for disease in truth if disease not in ("normal", "cataract"))
+
+
 def test_a_set_hangs_on_its_seed_and_not_on_the_number_of_threads(tmp_path, monkeypatch):
     arguments = {"modality": "oct", "diseases": OCT_DISEASES, "patients": 5, "seed": 8, "size_px": 96}
     write_set(tmp_path / "many", **arguments)
@@ -249,6 +331,7 @@ def test_a_set_hangs_on_its_seed_and_not_on_the_number_of_threads(tmp_path, monk
         assert (tmp_path / "many" / file).read_bytes() == (tmp_path / "one" / file).read_bytes()
     rows = list(csv.DictReader((tmp_path / "one/labels.csv").read_text().splitlines()))
     assert {row["disc_x_px"] for row in rows} == {""}
+    assert list(rows[0])[-1] == "mask"  # no disc, so no ratio and no screening
 
 
 def test_a_finished_set_is_reused_and_an_unfinished_one_completed(tmp_path, monkeypatch):
@@ -262,6 +345,33 @@ def test_a_finished_set_is_reused_and_an_unfinished_one_completed(tmp_path, monk
     next((tmp_path / "images").iterdir()).unlink()
     assert write_set(tmp_path, **arguments).read_text() == text
     assert set(tmp_path.rglob("*.*")) == set(before)
+
+
+def without_the_new_columns(table: Path, extra: str = "") -> None:
+    """Make a table what an earlier version wrote."""
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    kept = list(rows[0])[:11]
+    lines = [",".join(kept) + extra, *(",".join(row[name] for name in kept) + extra for row in rows)]
+    table.write_text("\n".join(lines) + "\n")
+
+
+def test_a_set_of_an_earlier_version_gets_the_columns_it_lacks(tmp_path):
+    arguments = {"modality": "fundus", "diseases": ["normal", "glaucoma"], "patients": 2, "seed": 1, "size_px": 64}
+    table = write_set(tmp_path, **arguments)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    without_the_new_columns(table)
+    assert write_set(tmp_path, **arguments) == table
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+def test_a_table_changed_by_hand_is_not_overwritten(tmp_path):
+    arguments = {"modality": "fundus", "diseases": ["normal"], "patients": 1, "seed": 1, "size_px": 64}
+    table = write_set(tmp_path, **arguments)
+    without_the_new_columns(table, ",remark")
+    text = table.read_text()
+    with pytest.raises(FileExistsError, match=r"lacks cup_disc_ratio, AMD.*changed by hand \(it has remark\)"):
+        write_set(tmp_path, **arguments)
+    assert table.read_text() == text
 
 
 def test_a_full_disk_leaves_no_table(tmp_path, monkeypatch):

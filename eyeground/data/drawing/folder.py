@@ -3,25 +3,28 @@
 import csv
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 
-def is_finished(out: Path, recipe: Mapping[str, object]) -> bool:
+def is_finished(out: Path, recipe: Mapping[str, object], columns: Collection[str]) -> bool:
     """Say whether a folder holds this same set, complete; refuse a folder that holds anything else.
 
     Args:
         out: The folder.
         recipe: What the set is made from, as ``phantom.json`` records it.
+        columns: What its table has to tell. A table of an earlier version lacks some: the set is unfinished, and
+            writing it again draws the same pixels and the whole table.
 
     Returns:
         True when nothing is left to do; False when the folder is missing, empty, or holds this set unfinished.
 
     Raises:
-        FileExistsError: If the folder holds other files or another set; the message says in what it differs.
+        FileExistsError: If the folder holds other files or another set, or a table that lacks columns and has others
+            that somebody added; the message says in what it differs.
 
     Example:
-        >>> is_finished(Path("/no/such/folder"), {})
+        >>> is_finished(Path("/no/such/folder"), {}, ())
         False
 
     References:
@@ -48,7 +51,15 @@ def is_finished(out: Path, recipe: Mapping[str, object]) -> bool:
     if "labels.csv" not in found:
         return False
     with (out / "labels.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        rows, header = list(reader), reader.fieldnames or ()
+    if missing := [name for name in columns if name not in header]:
+        if added := [name for name in header if name not in columns]:
+            raise FileExistsError(
+                f"{out / 'labels.csv'} lacks {', '.join(missing)} and was changed by hand (it has {', '.join(added)}); "
+                "writing it anew would lose that: choose another folder, or move the table away"
+            )
+        return False
     return all((out / "images" / row["file"]).exists() and (out / "masks" / row["mask"]).exists() for row in rows)
 
 

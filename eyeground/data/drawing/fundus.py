@@ -19,11 +19,13 @@ _CHOROID = (0.03, 0.26, 0.2)
 _VEIN = (0.16, 0.68, 0.4)
 _ARTERY = (0.03, 0.46, 0.36)
 _BLOOD = (0.30, 1.0, 0.7)
+# A cup never quite reaches the disc's margin. Unit: the disc's radius.
+_GREATEST_REACH = 0.96
 
 
 def paint(
     disease: str, *, seed: int, patient_seed: int, eye: Literal["OD", "OS"], size_px: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_], tuple[float, float], tuple[float, float], str]:
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], tuple[float, float], tuple[float, float], str, float]:
     """Paint one fundus photograph.
 
     Eye, camera, lesions and noise come from separate random streams, so that the same seed shows the same eye through
@@ -37,12 +39,13 @@ def paint(
         size_px: Width and height. Unit: pixels.
 
     Returns:
-        Pixels (H, W, 3) uint8, lesion mask (H, W), disc (x, y), fovea (x, y), name of the camera.
+        Pixels (H, W, 3) uint8, lesion mask (H, W), disc (x, y), fovea (x, y), name of the camera, and the vertical
+        cup-to-disc ratio as it was painted, (0, 1).
 
     Example:
-        >>> pixels, mask, disc, fovea, camera = paint("normal", seed=1, patient_seed=1, eye="OD", size_px=64)
-        >>> pixels.shape, bool(mask.any()), disc[0] > fovea[0]
-        ((64, 64, 3), False, True)
+        >>> pixels, mask, disc, fovea, camera, ratio = paint("normal", seed=1, patient_seed=1, eye="OD", size_px=64)
+        >>> pixels.shape, bool(mask.any()), disc[0] > fovea[0], 0.08 <= ratio <= 0.55
+        ((64, 64, 3), False, True, True)
 
     References:
         Our own.
@@ -56,7 +59,7 @@ def paint(
     lesions = draw_lesions(disease, disease_rng, anatomy=anatomy, view=view, signs=signs, quadrants=quadrants)
     scene = _background(anatomy, view)
     scene *= 1.0 + lesions.dome
-    disc_mask = _disc(scene, anatomy, view, signs)
+    disc_mask, cup_disc_ratio = _disc(scene, anatomy, view, signs)
     _lay(scene, lesions.deep, lesions.deep_color)
     arteries, veins = rasterize(grow_vessels(anatomy, signs), view)
     if signs.swelling:  # a swollen margin buries the vessels that cross it
@@ -74,7 +77,7 @@ def paint(
     if disease in ("glaucoma", "disc_swelling"):
         mask = (mask | disc_mask) & (view.field > 0.99)
     disc = view.to_px(np.array([anatomy.disc]))[0]
-    return pixels, mask, (float(disc[0]), float(disc[1])), view.fovea_px, camera.name
+    return pixels, mask, (float(disc[0]), float(disc[1])), view.fovea_px, camera.name, cup_disc_ratio
 
 
 def _background(anatomy: Anatomy, view: View) -> Array:
@@ -123,8 +126,8 @@ def _background(anatomy: Anatomy, view: View) -> Array:
     return scene
 
 
-def _disc(scene: Array, anatomy: Anatomy, view: View, signs: Signs) -> NDArray[np.bool_]:
-    """Paint the optic disc in place; the answer is the mask of its disease: cup and lost rim, or swollen margin."""
+def _disc(scene: Array, anatomy: Anatomy, view: View, signs: Signs) -> tuple[NDArray[np.bool_], float]:
+    """Paint the optic disc in place; give the mask of what is diseased (cup and lost rim, or margin), and the ratio."""
     center = view.to_px(np.array([anatomy.disc]))[0]
     reach = 3.0 * anatomy.disc_radius[1] * view.px_per_degree
     top, left = (max(0, int(center[axis] - reach)) for axis in (1, 0))
@@ -169,7 +172,8 @@ def _disc(scene: Array, anatomy: Anatomy, view: View, signs: Signs) -> NDArray[n
     ratio = anatomy.cup_ratio if signs.cup_ratio is None else max(signs.cup_ratio, anatomy.cup_ratio * 1.15)
     if signs.swelling:
         ratio = anatomy.cup_ratio * (1.0 - 0.9 * signs.swelling)  # swelling fills the cup
-    cup = _cup(dx, dy, d, np.float32(min(ratio, 0.93)), signs.notch, signs.notch_pole)
+    ratio = min(ratio, 0.93)
+    cup = _cup(dx, dy, d, np.float32(ratio), signs.notch, signs.notch_pole)
     # Soft slopes in healthy cups, steep ones in glaucoma.
     slope = np.float32(0.35 if signs.cup_ratio is None or signs.swelling else 0.2)
     pit = np.clip((1.0 - cup) / slope + 0.35, 0.0, 1.0) * body
@@ -184,13 +188,14 @@ def _disc(scene: Array, anatomy: Anatomy, view: View, signs: Signs) -> NDArray[n
     elif signs.cup_ratio is not None:
         # Cup and the rim it has eaten; the border is where the healthy cup of the same eye would be left behind.
         mask[window] = (cup < 1.05) & (d < 0.98)
-    return mask
+    # From pole to pole, as it is measured: a notch takes the cup farther at one of them.
+    return mask, (ratio + min(ratio + signs.notch, _GREATEST_REACH)) / 2
 
 
 def _cup(dx: Array, dy: Array, d: Array, ratio: np.float32, notch: float, pole: int) -> Array:
     """Give the distance from the cup's center over its radius: 1 at the cup's border."""
     reach = ratio + np.float32(notch) * np.clip(dy * np.float32(pole) / np.maximum(d, 1e-3), 0.0, 1.0) ** 4
-    reach = np.minimum(reach, np.float32(0.96))
+    reach = np.minimum(reach, np.float32(_GREATEST_REACH))
     # The cup sits a little temporal, and there is no room for that in a large one.
     shift = np.float32(0.10) * (1.0 - ratio)
     return np.asarray(np.hypot((dx + shift) / np.float32(0.94), dy) / reach, np.float32)
