@@ -1,6 +1,5 @@
 """The page of a comparison: one HTML file that needs nothing else, in the look of the evaluation report."""
 
-import base64
 import html
 import math
 import re
@@ -11,6 +10,7 @@ from typing import Any
 from eyeground.evaluate.comparison import Comparison
 from eyeground.evaluate.comparison_verdict import labels_named, metric_named, outcome, p_named, signed, way_named
 from eyeground.evaluate.page import environment, style
+from eyeground.evaluate.run_page import embedded
 from eyeground.evaluate.wording import decimal, shown, titled, with_interval
 
 _TEMPLATE = "comparison.jinja.html"
@@ -104,9 +104,9 @@ def render_comparison(*, title: str, comparison: Comparison, facts: ComparisonFa
         floor=2 / (comparison.test_resamples + 1),
         tables=[_table(comparison, *part) for part in _parts(comparison)],
         drawn=metric,
-        by_init=_embedded(plots.metric_by_init(comparison, metric, profile=shelf)),
-        by_labels=_embedded(plots.label_efficiency(comparison, metric, profile=shelf)),
-        forest=_embedded(plots.difference_forest(comparison)),
+        by_init=embedded(plots.metric_by_init(comparison, metric, profile=shelf)),
+        by_labels=embedded(plots.label_efficiency(comparison, metric, profile=shelf)),
+        forest=embedded(plots.difference_forest(comparison)),
         tests=_tests(comparison),
         methods=_METHODS,
         load=_load(facts),
@@ -292,8 +292,3 @@ def _short(test: Mapping[str, Any]) -> str:
 def _cell(text: str) -> str:
     """A name inside a Markdown table."""
     return html.escape(re.sub(r"([\\|`*_\[\]])", r"\\\1", shown(text)), quote=False)
-
-
-def _embedded(svg: str) -> str:
-    """A picture as a data address, isolated from the page; empty stays empty."""
-    return svg and "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

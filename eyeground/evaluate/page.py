@@ -1,6 +1,5 @@
 """What all pages share: one style, one way to fill a template."""
 
-import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -35,13 +34,10 @@ def environment() -> Environment:
 
 
 def style() -> str:
-    """Give the style of the evaluation report, from its own template: one look, kept in one place.
+    """Give the style of every page: one look, kept in one place.
 
     Returns:
         CSS text.
-
-    Raises:
-        RuntimeError: If the template has none, because the installed package is damaged.
 
     Example:
         >>> "#0B6E75" in style()
@@ -50,7 +46,4 @@ def style() -> str:
     References:
         Our own.
     """
-    found = re.search(r"<style>\n(.*?)</style>", (_FOLDER / "report.jinja.html").read_text("utf-8"), re.DOTALL)
-    if found is None:
-        raise RuntimeError("report.jinja.html has no <style>; the installed package is damaged, install it again")
-    return found[1]
+    return (_FOLDER / "page.css").read_text("utf-8")

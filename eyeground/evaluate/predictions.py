@@ -235,69 +235,6 @@ def read_predictions(path: Path, *, ordered: bool = False) -> Predictions:
         raise ValueError(f"{path}: {problem}") from problem
 
 
-def write_answers(
-    path: Path,
-    *,
-    files: Sequence[str],
-    eyes: Sequence[str],
-    quality: Sequence[str],
-    scores: NDArray[np.float64],
-    classes: Sequence[str],
-) -> None:
-    """Write what the model says of images without known truth, as CSV, whole or not at all.
-
-    Columns are ``file, eye, quality, prediction, score_<class>...``. A row of NaN is an image that cannot be graded:
-    its prediction and scores stay empty, for ungradable is never "normal".
-
-    Args:
-        path: File to write.
-        files: Path of each image, N.
-        eyes: ``"OD"``, ``"OS"`` or ``""``, N.
-        quality: ``"good"``, ``"fair"``, ``"cannot grade: <reason>"`` or ``""``, N.
-        scores: Probabilities, shape (N, K); a row is either all finite or all NaN.
-        classes: Names of the classes, K.
-
-    Raises:
-        ValueError: If lengths differ, or a row is NaN in part.
-        OSError: If the folder is missing or the disk is full; an older file is then untouched.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> with TemporaryDirectory() as folder:
-        ...     write_answers(Path(folder) / "answers.csv", files=["a.png", "b.png"], eyes=["OD", ""],
-        ...                   quality=["good", "cannot grade: haze"], classes=["normal", "cataract"],
-        ...                   scores=np.array([[0.25, 0.75], [np.nan, np.nan]]))
-        ...     print((Path(folder) / "answers.csv").read_text())
-        file,eye,quality,prediction,score_normal,score_cataract
-        a.png,OD,good,cataract,0.25,0.75
-        b.png,,cannot grade: haze,,,
-
-    References:
-        RFC 4180.
-    """
-    problems = [
-        f"{name} has {length} entries for {len(files)} files"
-        for name, length in (("eyes", len(eyes)), ("quality", len(quality)))
-        if length != len(files)
-    ]
-    if scores.shape != (len(files), len(classes)):
-        problems.append(f"scores have shape {scores.shape}, not ({len(files)}, {len(classes)})")
-    else:
-        finite = np.isfinite(scores)
-        torn = finite.any(axis=1) & ~finite.all(axis=1)
-        problems += [
-            f"row {row} ({shown(files[row])}): only some scores are NaN" for row in np.flatnonzero(torn).tolist()
-        ]
-    if problems:
-        raise ValueError(_complaint("answers", problems))
-    rows = []
-    for file, eye, word, line in zip(files, eyes, quality, scores, strict=True):
-        graded = bool(np.isfinite(line).all())
-        said = classes[int(line.argmax())] if graded else ""
-        rows.append([file, eye, word, said, *(map(repr, line.tolist()) if graded else [""] * len(classes))])
-    _write(path, ["file", "eye", "quality", "prediction", *(f"score_{name}" for name in classes)], rows)
-
-
 def _shape_problems(table: Predictions) -> list[str]:
     """Everything that does not fit together; values are looked at only when all fits."""
     count, width = len(table.files), len(table.classes)

@@ -1,6 +1,5 @@
 """The evaluation report: one HTML file that needs nothing else, reads on a screen and prints on A4."""
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,15 +9,23 @@ from numpy.typing import NDArray
 
 from eyeground.evaluate import curves
 from eyeground.evaluate.confidence import Estimate
-from eyeground.evaluate.mistakes import most_confident, thumbnail
+from eyeground.evaluate.mistakes import most_confident
 from eyeground.evaluate.narrative import FEW_IMAGES, sentences
-from eyeground.evaluate.page import environment
+from eyeground.evaluate.page import environment, style
 from eyeground.evaluate.predictions import Predictions
+from eyeground.evaluate.run_page import embedded, learning_picture, pictured
 from eyeground.evaluate.scorecard import CLASS_COLUMNS, Scorecard
 from eyeground.evaluate.wording import counted, titled
 
 _TEMPLATE = "report.jinja.html"
-_NONE = Estimate(float("nan"))
+_SECTIONS = [
+    ("data", "Data"),
+    ("classes", "Per class"),
+    ("confusion", "Confusion"),
+    ("calibration", "Calibration"),
+    ("subgroups", "Subgroups"),
+    ("mistakes", "Mistakes"),
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,13 +118,14 @@ def render(
     from eyeground.evaluate.drawing import class_colors
 
     known = predictions.select(predictions.labelled)
-    epochs = [line for line in learning if line.get("event") == "epoch"]
     page = (
         environment()
         .get_template(_TEMPLATE)
         .render(
+            css=style(),
             title=title,
             facts=facts,
+            sections=_SECTIONS,
             card=scorecard,
             colors=class_colors(len(known.classes), known.ordered),
             big=_big(scorecard),
@@ -126,12 +134,12 @@ def render(
             data=_data(facts, known),
             class_columns=tuple(CLASS_COLUMNS),
             few=FEW_IMAGES,
-            confusion=_embedded(plots.confusion_matrix(scorecard.confusion, known.classes)),
+            confusion=embedded(plots.confusion_matrix(scorecard.confusion, known.classes)),
             curves=_curves(known, scorecard),
-            reliability=_embedded(
+            reliability=embedded(
                 plots.reliability_diagram(curves.reliability(known.truth, known.scores, known.patients))
             ),
-            forest=_embedded(plots.forest(scorecard.subgroups, scorecard.headline["auroc_macro_present"], scorecard.n))
+            forest=embedded(plots.forest(scorecard.subgroups, scorecard.headline["auroc_macro_present"], scorecard.n))
             if scorecard.subgroups
             else "",
             hollow=any(
@@ -141,8 +149,7 @@ def render(
             mistakes=_mistakes(predictions, pixels),
             wrong=int((known.said != known.truth).sum()),
             pictures=pixels is not None,
-            learning=_embedded(plots.learning_curves(learning, facts.best_epoch)) if epochs else "",
-            epochs=len(epochs),
+            learning=learning_picture(learning, facts.best_epoch),
             metrics_note=_partial(scorecard),
             certain=any(
                 estimate.has_interval and estimate.low == estimate.high
@@ -158,25 +165,25 @@ def render(
     return page + "\n"
 
 
-def _big(card: Scorecard) -> list[tuple[str, Estimate, Estimate]]:
+def _big(card: Scorecard) -> list[tuple[str, Estimate, int, str, Estimate | None]]:
     """The four headline numbers, each with the mean over the classes present, for where a class is absent."""
     agreement = "kappa_quadratic" if card.ordered else "kappa"
     names = ("auroc_macro", "f1_macro", agreement, "ece")
-    return [(titled(name), card.headline[name], card.headline.get(f"{name}_present", _NONE)) for name in names]
+    return [(titled(name), card.headline[name], 3, "", card.headline.get(f"{name}_present")) for name in names]
 
 
-def _small(card: Scorecard) -> list[tuple[str, Estimate]]:
+def _small(card: Scorecard) -> list[tuple[str, Estimate, int, str]]:
     """The other numbers; a macro average that is undefined gives way, marked, to the mean over the classes present."""
     taken = {"auroc_macro", "f1_macro", "ece", "kappa", "kappa_quadratic"} - ({"kappa"} if card.ordered else set())
     rows = []
     for name, estimate in card.headline.items():
         if name in taken or name.endswith("_present"):
             continue
-        part = card.headline.get(f"{name}_present", _NONE)
-        if not estimate.defined and part.defined:
-            rows.append((f"{titled(name)} *", part))
+        part = card.headline.get(f"{name}_present")
+        if not estimate.defined and part is not None and part.defined:
+            rows.append((f"{titled(name)} *", part, 3, ""))
         else:
-            rows.append((titled(name), estimate))
+            rows.append((titled(name), estimate, 3, ""))
     return rows
 
 
@@ -208,8 +215,8 @@ def _curves(known: Predictions, card: Scorecard) -> tuple[str, str]:
     found = [curves.precision_recall(positive, score, known.patients) for positive, score in rows]
     prevalence = [line.n / card.n for line in card.per_class]
     return (
-        _embedded(plots.roc_curves(roc, known.classes, areas["auroc"], ordered=known.ordered)),
-        _embedded(plots.precision_recall_curves(found, known.classes, areas["ap"], prevalence, ordered=known.ordered)),
+        embedded(plots.roc_curves(roc, known.classes, areas["auroc"], ordered=known.ordered)),
+        embedded(plots.precision_recall_curves(found, known.classes, areas["ap"], prevalence, ordered=known.ordered)),
     )
 
 
@@ -217,19 +224,9 @@ def _mistakes(predictions: Predictions, pixels: Callable[[int], NDArray[np.uint8
     """The surest wrong answers with their pictures."""
     answers = []
     for wrong in most_confident(predictions):
-        picture, reason = "", ""
-        if pixels is not None:
-            try:
-                picture = "data:image/jpeg;base64," + base64.b64encode(thumbnail(pixels(wrong.row))).decode()
-            except (OSError, ValueError) as problem:
-                reason = str(problem)
+        picture, reason = pictured(pixels, wrong.row)
         answers.append({"wrong": wrong, "picture": picture, "reason": reason})
     return answers
-
-
-def _embedded(svg: str) -> str:
-    """A picture as a data address: isolated from the page, so that neither ids nor names in it can collide."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def _partial(card: Scorecard) -> str:

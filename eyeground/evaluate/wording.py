@@ -163,6 +163,14 @@ _TITLES = {
     "auroc": "AUROC",
     "ap": "AP",
     "f1": "F1",
+    "auroc_mean": "Mean AUROC",
+    "ap_mean": "Mean AP",
+    "f1_mean": "Mean F1",
+    "kappa_mean": "Mean kappa",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "r2": "R²",
+    "icc": "ICC",
 }
 
 

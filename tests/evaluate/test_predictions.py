@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eyeground.evaluate.predictions import Predictions, read_predictions, write_answers, write_predictions
+from eyeground.evaluate.predictions import Predictions, read_predictions, write_predictions
 
 from .drawn import table
 
@@ -112,14 +112,3 @@ def test_a_failed_write_leaves_the_older_file(tmp_path: Path, monkeypatch: pytes
         write_predictions(path, table(6, 2))
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["p.csv"]
-
-
-def test_answers_leave_the_ungradable_empty(tmp_path: Path) -> None:
-    scores = np.array([[0.25, 0.75], [np.nan, np.nan]])
-    words = {"files": ["a", "b"], "eyes": ["OD", ""], "quality": ["good", "cannot grade: haze"], "classes": ["n", "c"]}
-    write_answers(tmp_path / "a.csv", scores=scores, **words)
-    assert (tmp_path / "a.csv").read_text().splitlines()[1:] == ["a,OD,good,c,0.25,0.75", "b,,cannot grade: haze,,,"]
-    scores[0, 0] = np.nan
-    with pytest.raises(ValueError, match=r"row 0 \(a\): only some scores are NaN"):
-        write_answers(tmp_path / "b.csv", scores=scores, **words)
-    assert not (tmp_path / "b.csv").exists()

@@ -165,7 +165,7 @@ def test_an_absent_class_is_said_aloud() -> None:
     _, page = page_of(made)
     assert "class 'drusen' is absent" in page.text
     assert "nan" not in page.text.lower().split()
-    assert "the other classes" in page.text
+    assert "the others:" in page.text
     roc = next(tree for name, tree in pictures(page).items() if name.startswith("ROC"))
     assert re.search(r"class 'drusen' is\s+absent", " ".join(roc.itertext()))
     first, _, last = sentences(made, scorecard(made, resamples=40))
