@@ -72,7 +72,7 @@ def batches() -> tuple[list[Step], str]:
         seed=0,
     )
     taken = [next(stream) for _ in range(STEPS)]
-    return [(batch.images, np.eye(3, dtype=np.float32)[batch.labels]) for batch in taken], what
+    return [(batch.images, np.eye(3, dtype=np.float32)[batch.truth[:, 0].astype(int)]) for batch in taken], what
 
 
 def train(framework: Any, steps: list[Step]) -> tuple[list[float], float, float]:

@@ -48,14 +48,16 @@ def parameter_shapes(spec: ModelSpec, *, head: bool = True) -> dict[str, tuple[i
         raise ValueError(f"model {spec.name}: what {', '.join(unknown)} does to shapes is not known here")
     layer_scale = spec.options.get("init_values", spec.vit.layer_scale) is not None
     patches = (spec.image_px // spec.vit.patch_px) ** 2
-    shapes = dict(_encoder(spec.vit, patches=patches, layer_scale=layer_scale))
+    shapes = dict(_encoder(spec.vit, patches=patches, layer_scale=layer_scale, adapter_width=spec.adapter_width))
     shapes |= _affine("fc_norm" if spec.pool == "avg" else "norm", spec.vit.width)
     if head:
         shapes |= _linear("head", spec.vit.width, spec.classes)
     return shapes
 
 
-def _encoder(vit: VitShape, *, patches: int, layer_scale: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _encoder(
+    vit: VitShape, *, patches: int, layer_scale: bool, adapter_width: int
+) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Everything before the last norm."""
     width, hidden = vit.width, int(vit.width * vit.mlp_ratio)
     yield "cls_token", (1, 1, width)
@@ -74,6 +76,10 @@ def _encoder(vit: VitShape, *, patches: int, layer_scale: bool) -> Iterator[tupl
         yield from _linear(f"{block}.mlp.fc2", hidden, width)
         if layer_scale:
             yield f"{block}.ls2.gamma", (width,)
+        for adapter in (f"{block}.adapter_attn", f"{block}.adapter_mlp") if adapter_width else ():
+            yield from _affine(f"{adapter}.norm", width)
+            yield from _linear(f"{adapter}.down", width, adapter_width)
+            yield from _linear(f"{adapter}.up", adapter_width, width)
 
 
 def _affine(name: str, width: int) -> tuple[tuple[str, tuple[int, ...]], ...]:

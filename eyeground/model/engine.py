@@ -13,7 +13,7 @@ from eyeground.model.spec import ModelSpec
 from eyeground.model.weights import LoadReport
 
 Images = NDArray[np.float32]  # (N, 3, H, W), normalized
-Targets = NDArray[np.float32]  # (N, K), rows sum to 1
+Targets = NDArray[np.float32]  # (N, outputs) as Task.targets makes them; NaN teaches nothing
 
 
 class LossNotFinite(ArithmeticError):
@@ -136,7 +136,7 @@ class Engine(Learning, Protocol):
             images: Shape (N, 3, H, W).
 
         Returns:
-            Probabilities, shape (N, K), rows sum to 1.
+            As the task has them, shape (N, S): of classes probabilities that add up to 1.
         """
         ...
 

@@ -1,6 +1,8 @@
 """One door to all engines: torch in this process, Paddle and MindSpore each in one of its own."""
 
+from eyeground.model.adaptation import Adaptation
 from eyeground.model.engine import Provable
+from eyeground.model.objective import Objective
 from eyeground.model.optimization import Device, Framework, Optimization, Precision
 from eyeground.model.spec import VIT_SHAPES, ModelSpec
 from eyeground.model.weights import Tensors
@@ -11,7 +13,9 @@ def build_engine(
     spec: ModelSpec,
     *,
     tensors: Tensors | None = None,
+    objective: Objective | None = None,
     optimization: Optimization | None = None,
+    adaptation: Adaptation = Adaptation(),
     device: Device = "auto",
     precision: Precision = "auto",
     seed: int = 0,
@@ -25,7 +29,9 @@ def build_engine(
         framework: Where.
         spec: What to build.
         tensors: Weights by the file's own names; None = random, drawn from ``seed``.
+        objective: What is asked and how the loss answers imbalance; None = one of several classes, plainly.
         optimization: How the weights learn; None = prediction only.
+        adaptation: Which of them learn.
         device: The framework's device; ``"auto"`` takes the best.
         precision: ``"auto"`` takes bf16 where the device has it.
         seed: Draws the random weights and the new head.
@@ -39,7 +45,7 @@ def build_engine(
     Raises:
         WeightsRefused: If the weights do not fit.
         EngineMissing: If the framework is not installed.
-        ValueError: If the network or device is not to be had there.
+        ValueError: If the network, the device or this way of adapting it is not to be had there.
 
     Example:
         >>> engine = build_engine("torch", ModelSpec("vit_demo_patch8", classes=3, image_px=32), device="cpu")
@@ -55,7 +61,9 @@ def build_engine(
         return TorchEngine(
             spec,
             tensors=tensors,
+            objective=objective,
             optimization=optimization,
+            adaptation=adaptation,
             device=device,
             precision=precision,
             seed=seed,
@@ -67,6 +75,16 @@ def build_engine(
         raise ValueError(
             f"engine={framework} does not offer {spec.name}{' with model_options' if spec.options else ''}; it offers "
             f"{', '.join(VIT_SHAPES)}. engine=torch has all networks"
+        )
+    if adaptation.way != "full" or spec.adapter_width:
+        raise ValueError(
+            f"engine={framework} trains all weights of networks without adapters, not "
+            f"{adaptation.way if adaptation.way != 'full' else 'adapters'}; engine=torch offers all ways of adapting"
+        )
+    if objective and not objective.plain:
+        raise ValueError(
+            f"engine={framework} offers task=multiclass with the plain loss (imbalance=none, or by sampling); "
+            "engine=torch has all tasks"
         )
     from eyeground.model.environment import python_of
     from eyeground.model.remote import RemoteEngine

@@ -69,6 +69,7 @@ class ModelSpec:
         fc_norm_passes: How often ``fc_norm`` is applied: 1 (2023 code, and ours) or 2 (2025 code under timm 0.9.2).
         drop_path: Greatest drop-path rate, rising linearly with depth, [0, 1).
         options: Further keyword arguments for timm, such as ``{"pad_type": "same"}``.
+        adapter_width: Width of the bottleneck after each branch of a ViT's blocks; 0 = there are none.
 
     Raises:
         ValueError: If a value is out of range; the message lists all of them.
@@ -88,6 +89,7 @@ class ModelSpec:
     fc_norm_passes: Literal[1, 2] = 1
     drop_path: float = 0.0
     options: Mapping[str, Any] = field(default_factory=dict)
+    adapter_width: int = 0
 
     def __post_init__(self) -> None:
         wrong = []
@@ -107,6 +109,13 @@ class ModelSpec:
             wrong.append(f"options may not hold {', '.join(taken)}: weights and head have keys of their own")
         if not 0 <= self.drop_path < 1:
             wrong.append(f"drop_path is {self.drop_path}: it lies in [0, 1)")
+        if self.adapter_width < 0:
+            wrong.append(f"adapter_width is {self.adapter_width}: it is at least 1, or 0 for no adapters")
+        if self.adapter_width and not self.vit:
+            wrong.append(
+                f"only our ViT shapes hold adapters ({', '.join(VIT_SHAPES)}): "
+                "use lora with lora_targets of this network, last_n, bitfit or head"
+            )
         if wrong:
             raise ValueError(f"model {self.name}: " + "; ".join(wrong))
 

@@ -5,15 +5,18 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from eyeground.model.adaptation import Adaptation, LearningReport
 from eyeground.model.applied_rate import Slot
 from eyeground.model.engine import Images, Targets
+from eyeground.model.objective import Objective, unnamed
 from eyeground.model.optimization import Device, Optimization, Precision
 from eyeground.model.spec import ModelSpec
+from eyeground.model.torch.adapters import Adapted
 from eyeground.model.torch.learner import Learner
-from eyeground.model.torch.network import layers_of, start
+from eyeground.model.torch.loss import loss_of
+from eyeground.model.torch.network import classifier_name, layers_of, start
 from eyeground.model.weights import Tensors
 
 
@@ -23,7 +26,9 @@ class TorchEngine:
     Args:
         spec: What to build.
         tensors: Weights by the file's own names; None = random, drawn from ``seed``.
+        objective: What is asked and how the loss answers imbalance; None = one of several classes, plainly.
         optimization: How the weights learn; None = prediction only.
+        adaptation: Which of them learn.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
         precision: ``"auto"`` takes bf16 where the device has it.
         seed: Draws the random weights and the new head.
@@ -33,7 +38,7 @@ class TorchEngine:
 
     Raises:
         WeightsRefused: If the weights do not fit.
-        ValueError: If the network or device is not to be had.
+        ValueError: If the network, the device or this way of adapting it is not to be had.
 
     Example:
         >>> engine = TorchEngine(ModelSpec("vit_demo_patch8", classes=3, image_px=32), device="cpu", precision="fp32")
@@ -49,7 +54,9 @@ class TorchEngine:
         spec: ModelSpec,
         *,
         tensors: Tensors | None = None,
+        objective: Objective | None = None,
         optimization: Optimization | None = None,
+        adaptation: Adaptation = Adaptation(),
         device: Device = "auto",
         precision: Precision = "auto",
         seed: int = 0,
@@ -57,7 +64,10 @@ class TorchEngine:
         checkpointing: bool = False,
         threads: int = 0,
     ) -> None:
-        self._spec = spec
+        self._spec = spec = adaptation.spec_of(spec)
+        self._objective = objective or unnamed(spec.classes)
+        if objective and objective.task.outputs != spec.classes:
+            raise ValueError(f"a task of {objective.task.outputs} outputs needs as many of the network: {spec.classes}")
         network, self.load_report = start(spec, tensors=tensors, seed=seed)
         if checkpointing:
             network.set_grad_checkpointing(True)  # type: ignore[operator]
@@ -69,6 +79,7 @@ class TorchEngine:
             precision=precision,
             channels_last=spec.vit is None,
             frozen=network if frozen_batch_norm else None,
+            adapted=Adapted(network, adaptation, classifier=classifier_name(network), seed=seed),
             threads=threads,
         )
         self.precision = self._learner.precision
@@ -82,6 +93,30 @@ class TorchEngine:
     def description(self) -> str:
         """Device, precision and size in words."""
         return self._learner.description
+
+    @property
+    def learning(self) -> LearningReport:
+        """What of the network learns now, with counts."""
+        return self._learner.adapted.learning
+
+    @property
+    def frozen_sha256(self) -> str:
+        """Fingerprint of what ``state`` leaves out: names, types, shapes and bytes; empty where it holds all weights.
+
+        It is computed anew each time, some seconds for a large network.
+        """
+        return self._learner.adapted.frozen_sha256
+
+    def thaw(self, stage: int) -> None:
+        """Let more blocks learn; to be called at the start of an epoch, after a resume as well.
+
+        Args:
+            stage: How many, counted from the end, at least 0; from the number of blocks on everything learns.
+
+        Raises:
+            ValueError: If the way of adapting is another than gradual, or the stage is negative.
+        """
+        self._learner.adapted.thaw(stage)
 
     def train_step(self, batches: Sequence[tuple[Images, Targets]], *, lr: float, seed: int) -> float:
         """Take one optimizer step over one or several micro-batches.
@@ -103,8 +138,11 @@ class TorchEngine:
         total = 0.0
         for images, targets in batches:
             logits = learner.module(learner.to_device(images))
-            loss = F.cross_entropy(
-                logits.float(), learner.to_device(targets), label_smoothing=self._label_smoothing
+            loss = loss_of(
+                logits.float(),
+                learner.to_device(targets),
+                self._objective,
+                label_smoothing=self._label_smoothing,
             ) / len(batches)
             total += learner.check_loss(loss.item())
             learner.fabric.backward(loss)
@@ -119,10 +157,11 @@ class TorchEngine:
             images: Shape (N, 3, H, W).
 
         Returns:
-            Probabilities, shape (N, K), rows sum to 1.
+            As the task has them, shape (N, S): of classes probabilities that add up to 1.
         """
         module = self._learner.module.eval()
-        return F.softmax(module(self._learner.to_device(images)).float(), dim=1).cpu().numpy()
+        outputs = module(self._learner.to_device(images)).float().cpu().numpy()
+        return self._objective.task.scores(outputs).astype(np.float32)
 
     @torch.inference_mode()
     def features(self, images: Images) -> NDArray[np.float32]:
@@ -190,6 +229,7 @@ class TorchEngine:
             module.eval()
         else:
             module.train()
+            self._learner.adapted.rest()
             torch.manual_seed(seed)
         with torch.inference_mode():
             return module(self._learner.to_device(inputs)).float().cpu().numpy()  # type: ignore[no-any-return]
@@ -208,15 +248,23 @@ class TorchEngine:
         """
         return self._learner.slot(name)
 
+    def whole(self) -> tuple[ModelSpec, dict[str, NDArray[Any]]]:
+        """Copy all weights out, LoRA's matrices added to those beside them; the engine stays as it is.
+
+        Returns:
+            What to build, and its weights by canonical name: any engine that offers the network opens them.
+        """
+        return self._spec, self._learner.whole()
+
     def state(self) -> dict[str, Mapping[str, NDArray[Any]]]:
-        """Copy ``weights`` and ``optimizer`` out."""
+        """Copy ``weights`` and ``optimizer`` out; where the way of adapting writes a delta, only what may change."""
         return self._learner.state()
 
     def load_state(self, state: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
         """Put ``weights``, and ``optimizer`` where given, back.
 
         Args:
-            state: As ``state`` gave it; without ``optimizer`` only the weights change.
+            state: As ``state`` gave it, or with all weights; without ``optimizer`` only the weights change.
 
         Raises:
             ValueError: If names or shapes differ from the network's.

@@ -15,6 +15,7 @@ from eyeground.model.applied_rate import ADAM_EPS, Slot
 from eyeground.model.engine import LossNotFinite
 from eyeground.model.layer_decay import parameter_rules
 from eyeground.model.optimization import Device, Optimization, Precision
+from eyeground.model.torch.adapters import Adapted
 from eyeground.model.torch.allocator import keep_freed_memory
 from eyeground.model.torch.convnet import freeze_batch_norm
 
@@ -58,6 +59,7 @@ class Learner:
         precision: ``"auto"`` takes bf16 where the device has it.
         channels_last: Memory layout in which convolutions run up to twice as fast; transformers do not care.
         frozen: Part of the network whose batch norm stays on its stored statistics; None = none of it.
+        adapted: The network as one way of adapting it made it ready; None = all of it learns.
         threads: Processor threads; 0 leaves torch's choice.
 
     Raises:
@@ -80,6 +82,7 @@ class Learner:
         precision: Precision = "auto",
         channels_last: bool = False,
         frozen: nn.Module | None = None,
+        adapted: Adapted | None = None,
         threads: int = 0,
     ) -> None:
         if threads:
@@ -99,6 +102,7 @@ class Learner:
         self._optimization = optimization or Optimization()
         self._layout = torch.channels_last if channels_last else torch.preserve_format
         self.network = network.to(memory_format=self._layout)
+        self.adapted = adapted or Adapted(network)
         self._optimizer: torch.optim.Optimizer | None = None
         if optimization is None:
             self.module = self.fabric.setup(self.network)
@@ -113,15 +117,16 @@ class Learner:
 
     def _make_optimizer(self, optimization: Optimization) -> torch.optim.Optimizer:
         """AdamW with one group per learning-rate scale and decay."""
-        named = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+        named = self.adapted.learners
+        # Layers are counted among all parameters: a head that learns alone is still the last of many.
         rules = parameter_rules(
-            {name: tuple(p.shape) for name, p in named.items()},
+            {name: tuple(p.shape) for name, p in self.adapted.parameters.items()},
             layer_decay=optimization.layer_decay,
             weight_decay=optimization.weight_decay,
         )
         groups: dict[Any, list[str]] = {}
-        for name, rule in rules.items():
-            groups.setdefault(rule, []).append(name)
+        for name in named:
+            groups.setdefault(rules[name], []).append(name)
         self._order = [name for names in groups.values() for name in names]
         return torch.optim.AdamW(
             [
@@ -161,6 +166,7 @@ class Learner:
         if self._optimizer is None:
             raise RuntimeError("this engine was built for prediction only; build it with an Optimization to train")
         self.module.train()
+        self.adapted.rest()
         if self._frozen is not None:
             freeze_batch_norm(self._frozen)
         torch.manual_seed(seed)
@@ -197,6 +203,7 @@ class Learner:
         """
         if self._optimizer is None:
             raise RuntimeError("this engine was built for prediction only; build it with an Optimization to train")
+        self.adapted.check_reached()
         norm = self.gradient_norm()
         # fp16's loss scale looks after infinite gradients by itself.
         if not math.isfinite(norm) and self.precision != "fp16":
@@ -229,7 +236,7 @@ class Learner:
         """Give a parameter with what AdamW keeps about it.
 
         Args:
-            name: Its name in the network.
+            name: Its canonical name.
 
         Returns:
             Copies; zeros before the first step.
@@ -239,15 +246,19 @@ class Learner:
         """
         if self._optimizer is None:
             raise RuntimeError("this engine was built for prediction only; build it with an Optimization to train")
-        parameter = self.network.get_parameter(name)
+        parameter = self.adapted.parameters[name]
         kept = self._optimizer.state.get(parameter, {})
         value = _array(parameter)
         mean, spread = (_array(kept[key]) if key in kept else np.zeros_like(value) for key in ("exp_avg", "exp_avg_sq"))
         return Slot(value, mean, spread, int(kept["step"]) if "step" in kept else 0)
 
+    def whole(self) -> dict[str, NDArray[Any]]:
+        """Copy all weights out by timm's names, LoRA's matrices added to those beside them."""
+        return {name: _array(tensor) for name, tensor in self.adapted.merged.items()}
+
     def state(self) -> dict[str, Mapping[str, NDArray[Any]]]:
-        """Copy ``weights`` and ``optimizer`` out."""
-        weights = {name: _array(tensor) for name, tensor in self.network.state_dict().items()}
+        """Copy ``weights``, of an adapted network those that may change, and ``optimizer`` out."""
+        weights = {name: _array(tensor) for name, tensor in self.adapted.kept.items()}
         if self._optimizer is None:
             return {"weights": weights}
         slots = self._optimizer.state_dict()["state"]
@@ -271,15 +282,11 @@ class Learner:
         Raises:
             ValueError: If names or shapes differ from the network's.
         """
-        weights = {name: torch.from_numpy(np.array(array)) for name, array in state["weights"].items()}
-        try:
-            self.network.load_state_dict(weights, strict=True)
-        except RuntimeError as error:
-            raise ValueError(f"these weights are another network's: {error}") from error
+        self.adapted.load({name: torch.from_numpy(np.array(array)) for name, array in state["weights"].items()})
         if "optimizer" not in state or self._optimizer is None:
             return
         index = {name: number for number, name in enumerate(self._order)}
-        parameters = dict(self.network.named_parameters())
+        parameters = self.adapted.parameters
         slots: dict[int, dict[str, torch.Tensor]] = {}
         scaler_state: dict[str, float] = {}
         for key, array in state["optimizer"].items():

@@ -65,7 +65,13 @@ def start(spec: ModelSpec, *, tensors: Tensors | None, seed: int) -> tuple[nn.Mo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(spec)
-    return network, load(network, tensors) if tensors is not None else None
+    if tensors is None:
+        return network, None
+    # Weights from before the adapters are put under new ones; a file that has some must have them all.
+    begun = any(".adapter_" in name for name in tensors)
+    depth = spec.vit.depth if spec.vit and spec.adapter_width and not begun else 0
+    fresh = [f"blocks.{number}.adapter_" for number in range(depth)]
+    return network, load(network, tensors, fresh=fresh)
 
 
 def load(network: nn.Module, tensors: Tensors, *, fresh: Collection[str] = (), head: str = "") -> LoadReport:

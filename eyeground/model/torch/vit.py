@@ -1,9 +1,10 @@
 """The vision transformer with RETFound's head, built on timm's blocks and named as timm names it."""
 
 from functools import partial
+from typing import Any
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
 from eyeground.model.spec import ModelSpec
@@ -46,6 +47,89 @@ class RepeatedLayerNorm(nn.LayerNorm):
         return x
 
 
+class Adapter(nn.Module):
+    """Bottleneck after a branch of a block; at the start it changes nothing.
+
+    Only the way up starts at zero: were the way down shut as well (by zeros, or by a factor of 0 on the product), no
+    gradient would reach either.
+
+    Args:
+        dim: Length of a token (D).
+        width: Width of the bottleneck.
+
+    Example:
+        >>> tokens = torch.randn(2, 5, 8)
+        >>> bool((Adapter(8, width=4)(tokens) == tokens).all())
+        True
+
+    References:
+        Houlsby et al., "Parameter-Efficient Transfer Learning for NLP", ICML 2019; the norm at its entrance: Bapna &
+        Firat, "Simple, Scalable Adaptation for Neural Machine Translation", EMNLP 2019.
+    """
+
+    def __init__(self, dim: int, *, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.down = nn.Linear(dim, width)
+        self.act = nn.GELU()
+        self.up = nn.Linear(width, dim)
+        # As timm starts the other layers of a ViT.
+        nn.init.trunc_normal_(self.down.weight, std=0.02)
+        nn.init.zeros_(self.down.bias)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (N, L, D)
+        """Add what the bottleneck makes of a branch's output.
+
+        Args:
+            x: Shape (N, L, D).
+
+        Returns:
+            Shape (N, L, D).
+        """
+        changed: torch.Tensor = self.up(self.act(self.down(self.norm(x))))
+        return x + changed
+
+
+class AdapterBlock(Block):
+    """timm's block, with room for an adapter at the end of each branch.
+
+    Args:
+        dim: Length of a token (D).
+        settings: As timm's block takes them.
+
+    Example:
+        >>> AdapterBlock(8, num_heads=2)(torch.zeros(2, 5, 8)).shape
+        torch.Size([2, 5, 8])
+
+    References:
+        Houlsby et al., ICML 2019.
+    """
+
+    def __init__(self, dim: int, **settings: Any) -> None:
+        super().__init__(dim, **settings)
+        self.adapter_attn: nn.Module = nn.Identity()
+        self.adapter_mlp: nn.Module = nn.Identity()
+
+    def forward(
+        self, x: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
+    ) -> torch.Tensor:  # (N, L, D)
+        """Add both branches, each through its adapter.
+
+        Args:
+            x: Shape (N, L, D).
+            attn_mask: As timm's block takes it.
+            is_causal: As timm's block takes it.
+
+        Returns:
+            Shape (N, L, D).
+        """
+        branch = self.ls1(self.attn(self.norm1(x), attn_mask=attn_mask, is_causal=is_causal))
+        x = x + self.drop_path1(self.adapter_attn(branch))
+        return x + self.drop_path2(self.adapter_mlp(self.ls2(self.mlp(self.norm2(x)))))  # type: ignore[no-any-return]
+
+
 def build_vit(spec: ModelSpec) -> nn.Module:
     """Build a ViT classifier from its spec, with random weights.
 
@@ -83,8 +167,16 @@ def build_vit(spec: ModelSpec) -> nn.Module:
         qkv_bias=True,
         norm_layer=norm_layer,
         drop_path_rate=spec.drop_path,
+        block_fn=AdapterBlock if spec.adapter_width else Block,
         **{"init_values": shape.layer_scale} | dict(spec.options),
     )
     if spec.pool == "avg":
         vit.fc_norm = RepeatedLayerNorm(shape.width, passes=spec.fc_norm_passes, eps=1e-6)
+    if spec.adapter_width:
+        # Put in last, since timm draws every linear layer anew at the end of its own start; and drawn aside, so that
+        # all else is drawn as without adapters.
+        with torch.random.fork_rng(devices=[]):
+            for block in vit.blocks:
+                block.adapter_attn = Adapter(shape.width, width=spec.adapter_width)
+                block.adapter_mlp = Adapter(shape.width, width=spec.adapter_width)
     return vit
