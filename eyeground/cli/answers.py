@@ -1,12 +1,14 @@
 """Unlabelled images -> a table of answers."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eyeground.cli.calibrating import read_calibration
 from eyeground.cli.config import ConfigError
 from eyeground.cli.console import answer, counting, table, tell
 from eyeground.cli.trained import Trained, open_run
@@ -14,8 +16,9 @@ from eyeground.data.listing import IMAGE_SUFFIXES, is_image
 from eyeground.data.pixels import PixelStore
 from eyeground.data.preprocessing import normalize, square
 from eyeground.data.volumes import chosen, slice_step
+from eyeground.evaluate.answers import answer_columns, write_answers
+from eyeground.evaluate.calibrate import Calibration
 from eyeground.evaluate.pooling import pool
-from eyeground.evaluate.predictions import write_answers
 from eyeground.images.laterality import eye_from_name, reconcile
 from eyeground.images.quality import verdict
 from eyeground.images.read import look, read
@@ -62,6 +65,7 @@ def answer_images(
     out: Path,
     slices: str | None,
     volumes: bool,
+    calibrated: bool,
     batch_size: int,
     framework: Framework | None,
     device: Device,
@@ -78,6 +82,7 @@ def answer_images(
         out: Table to write.
         slices: Which B-scans of a volume: ``center``, ``all`` or ``every:N``; None = as the run was trained.
         volumes: Whether each folder is one volume, its images the slices.
+        calibrated: Temper the scores as the run's ``calibration.json`` says, and add what its sets and thresholds say.
         batch_size: Images per batch.
         framework: In which framework; None = in the one it was trained in.
         device: Where to compute.
@@ -85,7 +90,7 @@ def answer_images(
         as_json: End with one JSON line.
 
     Raises:
-        ConfigError: If there are no images.
+        ConfigError: If there are no images, or the calibration that is wanted is missing or of other weights.
         CheckpointError: If the run holds no sound checkpoint.
 
     References:
@@ -98,10 +103,77 @@ def answer_images(
     files = [*paths] if volumes else find_images(paths)
     _check_table(out, run)
     trained = open_run(run, framework=framework, device=device, precision=precision)
+    calibrations = _calibrations(run, trained) if calibrated else {}
+    seen = _look_at_all(trained, files, slice_step(trained.slices) if step is None else step, batch_size)
+    columns: dict[str, list[str]] = {}
+    counts: dict[str, dict[str, int]] = {}
+    alone = trained.task.single is not None
+    for head, _, place in trained.task.parts():
+        scores, tail = seen.scores[:, place], "" if alone else f"_{head.name}"
+        if calibration := calibrations.get(head.name):
+            # A calibration of yes or no knows both; the head's score is that of yes.
+            both = head.kind == "yes_no"
+            whole = calibration.tempered(np.concatenate([1 - scores, scores], axis=1) if both else scores)
+            scores = whole[:, 1:] if both else whole
+            more = {f"{name}{tail}": words for name, words in calibration.columns(whole).items()}
+        else:
+            more = {}
+        told = answer_columns(head, scores, alone=alone)
+        columns |= told | more
+        said = told[f"prediction{tail}"]
+        counts[head.name] = {name: said.count(name) for name in head.classes}
+    write_answers(out, files=[str(path) for path in files], eyes=seen.eyes, quality=seen.quality, columns=columns)
+    _show(files, seen, columns)
+    graded = np.isfinite(seen.scores[:, 0])
+    unread = [f"{path}: {note}" for path, note in zip(files, seen.quality, strict=True) if note.startswith(UNGRADABLE)]
+    if unread:
+        tell(f"{len(unread)} of {len(files)} could not be graded:", *(f"  {line}" for line in unread))
+    certain = {name.removeprefix("certain_"): words.count("yes") for name, words in columns.items()
+               if name.startswith("certain")}  # fmt: skip
+    answer(
+        {
+            "out": str(out),
+            "images": len(files),
+            "graded": int(graded.sum()),
+            "predictions": next(iter(counts.values())) if alone else counts,
+            **({"certain": next(iter(certain.values())) if alone else certain} if calibrated else {}),
+            "not_graded": unread,
+            "notes": seen.notes,
+        },
+        as_json=as_json,
+        last_line=f"answers: {out}",
+    )
+
+
+def _calibrations(run: Path, trained: Trained) -> dict[str, Calibration]:
+    """A calibration for each head that can have one."""
+    heads = [head for head in trained.task.heads if head.kind != "quantity"]
+    if not heads:
+        raise ConfigError(f"--calibrated: {run} predicts a quantity, which has no calibration")
+    return {
+        head.name: read_calibration(
+            run if trained.task.single else run / "heads" / head.name,
+            weights_sha256=trained.weights_sha256,
+            classes=head.classes,
+        )
+        for head in heads
+    }
+
+
+class _Seen(NamedTuple):
+    """What was found in all files."""
+
+    scores: NDArray[np.float64]  # (N, S), NaN where not graded
+    quality: list[str]
+    eyes: list[str]
+    notes: list[str]
+
+
+def _look_at_all(trained: Trained, files: Sequence[Path], step: int, batch_size: int) -> _Seen:
+    """Read and predict every file; one that cannot be read says why."""
     preprocessing = trained.preprocessing
-    step = slice_step(trained.slices) if step is None else step
     store = PixelStore(crop_field=preprocessing.crop_field, store_px=preprocessing.store_px)
-    scores = np.full((len(files), len(trained.classes)), np.nan)
+    scores = np.full((len(files), trained.task.columns), np.nan)
     quality, eyes = [""] * len(files), [""] * len(files)
     notes: list[str] = []
     with counting("predicting", len(files)) as done:
@@ -128,40 +200,30 @@ def answer_images(
     if answered:
         means, first_rows = pool(np.stack([line for _, line in answered]), [number for number, _ in answered])
         scores[[answered[row][0] for row in first_rows]] = means
-    write_answers(
-        out,
-        files=[str(path) for path in files],
-        eyes=eyes,
-        quality=quality,
-        scores=scores,
-        classes=trained.classes,
-    )
-    graded = np.isfinite(scores[:, 0])
-    said = [trained.classes[k] for k in scores[graded].argmax(axis=1)]
+    return _Seen(scores, quality, eyes, notes)
+
+
+def _show(files: Sequence[Path], seen: _Seen, columns: Mapping[str, Sequence[str]]) -> None:
+    """Show a few answers on the terminal: each head's prediction with its highest score."""
+    said = [name for name in columns if name.startswith("prediction")]
     if len(files) <= 20:
-        graded_words = iter(zip(said, scores[graded].max(axis=1), strict=True))
         rows = []
-        for path, sound, note in zip(files, graded, quality, strict=True):
-            word, score = next(graded_words) if sound else ("", float("nan"))
-            rows.append([path.name, word or note, f"{score:.3f}" if sound else ""])
-        table("answers", ["file", "prediction", "score"], rows)
-    tell(*notes)
-    unread = [f"{path}: {note}" for path, note in zip(files, quality, strict=True) if note.startswith(UNGRADABLE)]
-    if unread:
-        tell(f"{len(unread)} of {len(files)} could not be graded:", *(f"  {line}" for line in unread))
-    counts = {name: said.count(name) for name in trained.classes}
-    answer(
-        {
-            "out": str(out),
-            "images": len(files),
-            "graded": int(graded.sum()),
-            "predictions": counts,
-            "not_graded": unread,
-            "notes": notes,
-        },
-        as_json=as_json,
-        last_line=f"answers: {out}",
-    )
+        for row, (path, note) in enumerate(zip(files, seen.quality, strict=True)):
+            words = [_with_score(name, row, columns) for name in said]
+            rows.append([path.name, *(words if any(words) else [note, *[""] * (len(said) - 1)])])
+        table("answers", ["file", *(name.removeprefix("prediction_") for name in said)], rows)
+    tell(*seen.notes)
+
+
+def _with_score(prediction: str, row: int, columns: Mapping[str, Sequence[str]]) -> str:
+    """A prediction and how sure it is: of yes or no how likely yes is, of a quantity the number alone."""
+    word, tail = columns[prediction][row], prediction.removeprefix("prediction")
+    if not word:
+        return ""
+    if f"score{tail}" in columns:
+        return f"{float(columns[f'score{tail}'][row]):.2f}"
+    score = columns.get(f"score{tail}_{word}")
+    return f"{word} {float(score[row]):.3f}" if score else f"{float(word):.4g}"
 
 
 class _Batch:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from eyeground.cli.config import FREE_KEYS, ConfigError, FinetuneConfig
+from eyeground.cli.config import FREE_KEYS, ConfigError
 from eyeground.cli.config_file import check_config, load_config
+from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.data.manifest import Source, read_manifest, survey
 from eyeground.data.problem import DataProblems, Problem
 from eyeground.data.public import PublicDataset, plain

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 # Ways that need frozen features only.
-PROBES = ("probe", "neighbors")
+PROBES = ("probe", "neighbors", "linear")
 
 
 class _Strict(BaseModel):
@@ -57,8 +57,8 @@ class Way(_Strict):
     """How an initialization is used.
 
     Args:
-        name: ``probe`` (logistic regression on frozen features), ``neighbors`` (kNN on them), or any name of a
-            fine-tuning.
+        name: ``probe`` (logistic regression on frozen features), ``neighbors`` (kNN on them), ``linear`` (a linear head
+            on them, trained by the run's own task, loss and pace), or any name of a fine-tuning.
         finetune: Keys of the common ``finetune`` to change, such as ``layer_decay``.
 
     Example:
@@ -84,7 +84,8 @@ class CompareConfig(_Strict):
     Args:
         finetune: Keys of ``eyeground finetune`` that all runs share: data, split, network, pace.
         inits: Initializations to compare.
-        ways: Ways to use them: ``probe``, ``neighbors``, ``finetune``, or fine-tunings with keys of their own.
+        ways: Ways to use them: ``probe``, ``neighbors``, ``linear``, ``finetune``, or fine-tunings with keys of their
+            own.
         seeds: Seeds; each is a run.
         fractions: Shares of the training patients whose labels are used.
         profiles: Sets of metrics in the table.

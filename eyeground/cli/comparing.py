@@ -17,15 +17,19 @@ import numpy as np
 
 from eyeground.atomic_file import write_whole
 from eyeground.cli.compare_config import CompareConfig, Initialization, Way
-from eyeground.cli.config import FREE_KEYS, ConfigError, FinetuneConfig
+from eyeground.cli.config import FREE_KEYS, ConfigError
 from eyeground.cli.config_file import check_config, dump_config
 from eyeground.cli.console import TrainingWatcher, answer, table, tell
 from eyeground.cli.dataset import Dataset, fingerprint
 from eyeground.cli.features import dataset_of, features_of
+from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.cli.initializations import Origin, origins, slug
-from eyeground.cli.judgment import predict_split
+from eyeground.cli.linear import fit_linear
+from eyeground.cli.objective import objective_of, task_of
+from eyeground.cli.prediction import predict_split
 from eyeground.cli.recipe import starting_weights
 from eyeground.cli.run_folder import only_one, stop_on_signal
+from eyeground.cli.selection import selection_score
 from eyeground.cli.trained import open_run
 from eyeground.cli.training import build_parts, train
 from eyeground.evaluate.comparison import Cell, Comparison, compare_cells
@@ -134,9 +138,11 @@ def run_comparison(config: CompareConfig, *, name: str, as_json: bool) -> None:
 
 def _settings(config: CompareConfig, init: Initialization, way: Way) -> FinetuneConfig:
     """The checked configuration of a way to use an initialization; weights and seed are put in later."""
-    return check_config(
-        {**config.finetune, **init.finetune, **way.finetune}, where=f"finetune ({init.name}, {way.name})"
-    )
+    where = f"finetune ({init.name}, {way.name})"
+    settings: FinetuneConfig = check_config({**config.finetune, **init.finetune, **way.finetune}, where=where)
+    if settings.task not in ("multiclass", "ordinal"):
+        raise ConfigError(f"{where}: a comparison is of classes or grades, not of task: {settings.task}")
+    return settings
 
 
 class _Grid:
@@ -270,6 +276,13 @@ class _Grid:
         patients = [known.patients[row] for row in rows]
         rows = rows[subset_of_labels(known.labels[rows], patients, run.fraction, run.seed)]
         x, y, classes = known.features, known.labels, len(known.classes)
+        if run.way.name == "linear":
+            task = task_of(config, self._dataset(config))
+            objective = objective_of(config, self._dataset(config), task)
+            score = selection_score(config.select_by, task)
+            scores, best = fit_linear(config, known, rows, objective=objective, score=score)
+            facts = {"weights_report": known.facts["load_report"], "images": len(rows), "best_epoch": best}
+            return known.predictions(test, scores), facts
         if run.way.name == "probe":
             result = logistic_probe(x[rows], y[rows], x[val], y[val], x[test], classes=classes, seed=run.seed)
         else:
@@ -286,7 +299,7 @@ class _Grid:
         config = config.model_copy(update={"epochs": epochs, "batch_size": batch, "accumulation": 1
                                            if batch < config.batch_size else config.accumulation})  # fmt: skip
         before = Checkpoints(folder / "checkpoints").newest(parts=())
-        tensors = None if before else starting_weights(config)
+        tensors = None if before and not before.model["base"] else starting_weights(config)
         parts = build_parts(config, dataset, tensors=tensors, before=before)
         report = {status: list(keys) for status, keys in parts.weights_report.items()}
         watcher = TrainingWatcher(lines=False)
@@ -297,7 +310,8 @@ class _Grid:
         precision = parts.engine.precision
         del parts
         trained = open_run(folder, device=config.device, precision=precision, threads=config.threads)
-        predictions, _, _ = predict_split(trained, dataset, "test")
+        predictions = predict_split(trained, dataset, "test").table(trained.task.heads[0])
+        assert isinstance(predictions, Predictions)  # noqa: S101 - no quantity is compared
         return predictions, {"weights_report": report, "images": images, "best_epoch": progress.best_epoch}
 
     def _cell(self, run: Run) -> Cell:

@@ -1,4 +1,4 @@
-"""The keys of an experiment, each with its range and its default."""
+"""The keys that all trainings share, each with its range and its default."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from eyeground.model.optimization import Device, Framework, Precision
+from eyeground.model.optimization import Device, Precision
 
 # Keys of a training that say nothing about what is learned; they may change when it goes on.
 FREE_KEYS = frozenset(
@@ -19,8 +19,16 @@ class ConfigError(ValueError):
     """A configuration that cannot be used: every problem at once."""
 
 
-class _Strict(BaseModel):
-    """No unknown keys, and frozen."""
+class Strict(BaseModel):
+    """Keys that are all known, and frozen.
+
+    Example:
+        >>> Strict()
+        Strict()
+
+    References:
+        Our own.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,7 +36,7 @@ class _Strict(BaseModel):
 Average = Annotated[float, Field(ge=0, lt=1)]
 
 
-class DataSource(_Strict):
+class DataSource(Strict):
     """One folder of images, with its table if it has one.
 
     Args:
@@ -65,7 +73,7 @@ class DataSource(_Strict):
     volumes: bool = False
 
 
-class RunConfig(_Strict):
+class RunConfig(Strict):
     """What every kind of training can be told: data, network, pace, augmentation, machine.
 
     Args:
@@ -222,65 +230,4 @@ class RunConfig(_Strict):
         names = [source.name or source.path.name for source in self.data]
         if len(set(names)) < len(names):
             raise ValueError(f"two sources are called {max(names, key=names.count)!r}: give each a 'name'")
-        return self
-
-
-class FinetuneConfig(RunConfig):
-    """Everything ``eyeground finetune`` can be told; the defaults are RETFound's recipe of 2025-04.
-
-    The keys of ``RunConfig``, and:
-
-    Args:
-        classes: Class names in clinical order; none = from the labels.
-        ordered: Whether the classes are grades; none = yes when all labels are whole numbers.
-        split: Ratios train:val:test such as ``60:20:20``, a split file, ``source`` to take what the data says, or
-            ``auto``: what the data says, otherwise 60:20:20.
-        split_seed: Draws the split; apart from ``seed``, so that runs with other seeds are judged on the same patients.
-        val_fraction: Share of training patients held out where the data has train and test only.
-        fc_norm_passes: 1, or 2 for checkpoints fine-tuned by RETFound's 2025 code.
-        layer_decay: Learning-rate factor per layer counted from the head.
-        label_smoothing: Share of the truth spread over all classes.
-        mixup: Beta parameter, 0 = off.
-        cutmix: Beta parameter, 0 = off.
-        select_by: What chooses the best epoch: ``mean`` = (macro F1 + macro AUROC + kappa) / 3, or one metric's name.
-        patience: Epochs without improvement before stopping, 0 = never.
-        resamples: Bootstrap resamples of the intervals.
-        engine: ``torch``, ``paddle`` or ``mindspore``: the same recipe, batches and starting weights in each.
-
-    Example:
-        >>> FinetuneConfig(data="images").layer_decay
-        0.65
-
-    References:
-        RETFound_MAE at 897d71c for the defaults.
-    """
-
-    classes: tuple[str, ...] | None = None
-    ordered: bool | None = None
-    split: str = "auto"
-    split_seed: int = Field(0, ge=0)
-    val_fraction: float = Field(0.2, gt=0, lt=1)
-    fc_norm_passes: Literal[1, 2] = 1
-    layer_decay: float = Field(0.65, gt=0, le=1)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    mixup: float = Field(0.0, ge=0)
-    cutmix: float = Field(0.0, ge=0)
-    select_by: str = "mean"
-    patience: int = Field(0, ge=0)
-    resamples: int = Field(2000, ge=100, le=100_000)
-    engine: Framework = "torch"
-
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _words(cls, value: Any) -> Any:
-        """Grades may be written as numbers."""
-        return [str(item) if isinstance(item, int) else item for item in value] if isinstance(value, list) else value
-
-    @model_validator(mode="after")
-    def _pairs(self) -> "FinetuneConfig":
-        """Check what only makes sense together."""
-        if (self.mixup or self.cutmix) and self.batch_size % 2:
-            raise ValueError(
-                f"mixup and cutmix pair the images of a batch: batch_size must be even, not {self.batch_size}"
-            )
         return self

@@ -11,7 +11,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from typing_extensions import TypeVar
 
-from eyeground.cli.config import ConfigError, FinetuneConfig
+from eyeground.cli.config import ConfigError
+from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.cli.plain_yaml import PlainDumper, PlainLoader
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")

@@ -178,8 +178,13 @@ def _open_run(run: Path) -> tuple[WeightsFile, Preprocessing]:
         raise CheckpointError(f"{run}: not a run (no checkpoints folder); give a run's folder or a weights file")
     checkpoint = Checkpoints(run / "checkpoints").best()
     path = checkpoint.folder / "weights.safetensors"
-    if "classes" not in checkpoint.model:
+    if "task" not in checkpoint.model:
         return _open_file(path, 1, None)
+    if checkpoint.model["base"]:
+        raise ConfigError(
+            f"{run} holds only what was learned on top of {checkpoint.model['base']['weights']}: make it whole first "
+            f"with eyeground merge {run} --out DIR"
+        )
     kept: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in checkpoint.model["preprocessing"].items()

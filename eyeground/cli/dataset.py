@@ -1,6 +1,8 @@
 """A data set opened for an experiment: read, verified, split, its pixels at hand."""
 
 import hashlib
+import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +18,7 @@ from eyeground.data.prepared import Prepared, open_prepared
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
 from eyeground.data.split import check_split, hold_out_validation, read_split, split_by_patient, write_split
+from eyeground.data.task import Head
 from eyeground.data.verify import verify
 from eyeground.data.volumes import expand, slice_step
 from eyeground.images.retinal_image import RetinalImage
@@ -36,6 +39,7 @@ class Dataset:
         sha256: Hash of each file's bytes, by sample id.
         pixels: Gives a sample's pixels.
         modality: What most images are: ``"fundus"``, ``"oct"``, ``"anterior"`` or ``""``.
+        heads: Whose truth the samples' ``values`` hold; none where their labels are classes.
 
     References:
         Our own.
@@ -49,6 +53,7 @@ class Dataset:
     sha256: dict[str, str]
     pixels: PixelStore
     modality: str
+    heads: tuple[Head, ...] = ()
 
     def of(self, split: str) -> tuple[Sample, ...]:
         """Give the samples of one split.
@@ -70,11 +75,14 @@ class Dataset:
         write_split(path, self.samples, self.sha256)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Images per split and class."""
-        table = {split: dict.fromkeys(self.classes, 0) for split in SPLITS if self.of(split)}
-        for sample in self.samples:
-            if sample.split in table and sample.label is not None:
-                table[sample.split][self.classes[sample.label]] += 1
+        """Images per split and class; with heads, per split and answer of each head, ``"AMD: yes"``."""
+        answers = [[f"{h.name}: {name}" for name in h.classes or ("known",)] for h in self.heads]
+        answers = answers or [list(self.classes)]
+        table = {split: dict.fromkeys(itertools.chain(*answers), 0) for split in SPLITS if self.of(split)}
+        for sample in (sample for sample in self.samples if sample.split in table):
+            for names, value in zip(answers, sample.truth, strict=True):
+                if math.isfinite(value):
+                    table[sample.split][names[int(value) if len(names) > 1 else 0]] += 1
         return table
 
     def sources(self) -> dict[str, dict[str, int]]:
@@ -98,7 +106,12 @@ class Dataset:
 
 
 def open_manifest(
-    sources: Sequence[DataSource], *, classes: Sequence[str] | None, ordered: bool | None, labels_required: bool = True
+    sources: Sequence[DataSource],
+    *,
+    classes: Sequence[str] | None,
+    ordered: bool | None,
+    labels_required: bool = True,
+    heads: Sequence[Head] = (),
 ) -> Manifest:
     """Read the tables or folders of all sources; a prepared folder brings its own table.
 
@@ -107,6 +120,7 @@ def open_manifest(
         classes: Class names in order, None = from the labels.
         ordered: Whether they are grades, None = from the labels.
         labels_required: Refuse rows without a label.
+        heads: Questions whose truth stands in a column each, instead of classes.
 
     Returns:
         The joined table.
@@ -127,7 +141,9 @@ def open_manifest(
     known = list(ready.values())
     if len(sources) == len(known) == 1:  # the order of the classes is kept where only it is meant
         classes, ordered = classes or known[0].classes, known[0].ordered if ordered is None else ordered
-    manifest = read_manifest(read, classes=classes, ordered=ordered, labels_required=labels_required)
+    manifest = read_manifest(
+        read, classes=None if heads else classes, ordered=ordered, labels_required=labels_required, heads=heads
+    )
     origins = {folder.images: folder.origins() for folder in known}
     whole = []
     for sample in manifest.samples:
@@ -216,6 +232,7 @@ def open_dataset(
     val_fraction: float,
     slices: str = "center",
     keep_pixels: bool = True,
+    heads: Sequence[Head] = (),
 ) -> Dataset:
     """Read, split and verify a data set; every image is decoded once, and kept for training where there is room.
 
@@ -229,6 +246,7 @@ def open_dataset(
         val_fraction: Share of the training patients held out where the source knows no validation.
         slices: Which B-scans of a volume are taken: ``center``, ``all`` or ``every:N``.
         keep_pixels: Keep what was decoded, for training or prediction.
+        heads: Questions whose truth stands in a column each, instead of classes.
 
     Returns:
         The data set.
@@ -241,7 +259,7 @@ def open_dataset(
         Our own.
     """
     ready = check_prepared(sources, preprocessing)
-    manifest = open_manifest(sources, classes=classes, ordered=ordered)
+    manifest = open_manifest(sources, classes=classes, ordered=ordered, heads=heads)
     if split in SPLITS:
         samples = tuple(replace(sample, split=split) for sample in manifest.samples)
     else:
@@ -264,6 +282,7 @@ def open_dataset(
         images.sha256,
         images.pixels,
         images.kinds.most,
+        tuple(heads),
     )
 
 

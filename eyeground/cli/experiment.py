@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from eyeground.atomic_file import write_whole
-from eyeground.cli.config import ConfigError, FinetuneConfig
+from eyeground.cli.config import ConfigError
 from eyeground.cli.config_file import dump_config
 from eyeground.cli.console import TrainingWatcher, answer, tell
-from eyeground.cli.judgment import Origin, headline_lines, judge, record_epoch
+from eyeground.cli.finetune_config import FinetuneConfig
+from eyeground.cli.metrics_table import record_epoch
+from eyeground.cli.results import Origin, headline_lines, judge
 from eyeground.cli.run_folder import check_folder, only_one, reserve_folder, stop_on_signal
 from eyeground.cli.trained import modality_of_weights, open_run
 from eyeground.cli.training import Parts, read_parts, train
 from eyeground.data.modalities import mismatch
+from eyeground.model.objective import Objective
+from eyeground.model.torch.engine import TorchEngine
 from eyeground.train.checkpoint import Checkpoints
 from eyeground.train.journal import read_journal
 from eyeground.train.loop import Interrupted
@@ -168,8 +172,25 @@ def _announce(folder: Path, parts: Parts, weights: str) -> None:
         f"model    {parts.engine.spec.name}: {parts.engine.description}",
         f"weights  {counts or 'random'}",
     )
+    if isinstance(parts.engine, TorchEngine) and parts.adaptation.way != "full":
+        tell(*(f"learns   {line}" for line in parts.engine.learning.lines()))
+    tell(*(f"loss     {line}" for line in _answers(parts.objective)))
     if parts.frozen_batch_norm:
         tell("         batch norm stays on its stored statistics")
     tell(*(f"data     {line}" for line in parts.dataset.summary()))
     if warning := mismatch(images=parts.dataset.modality, weights=modality_of_weights(weights)):
         tell(f"warning  {warning}")
+
+
+def _answers(objective: Objective) -> list[str]:
+    """How the loss answers imbalance, in words."""
+    lines = [f"focal, gamma {objective.focal_gamma:g}"] if objective.focal_gamma else []
+    for number, head in enumerate(objective.task.heads):
+        weights, shift, _ = objective.of_head(number)
+        where = "" if objective.task.single else f"{head.name}: "
+        told = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(head.classes, weights, strict=False))
+        lines += [f"{where}class weights {told}"] if weights else []
+        lines += (
+            [f"{where}logits shifted by {', '.join(f'{each:+.2f}' for each in shift)} in training"] if shift else []
+        )
+    return lines

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyeground.atomic_file import atomic_file, write_whole
-from eyeground.cli.config import ConfigError, FinetuneConfig
+from eyeground.cli.config import ConfigError
 from eyeground.cli.console import answer, counting, tell
 from eyeground.cli.dataset import SPLITS, Dataset, fingerprint, open_dataset
+from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.cli.recipe import preprocessing_of, spec_of, starting_weights
 from eyeground.data.loader import EvaluationImages
 from eyeground.data.sample import Sample
@@ -135,7 +136,7 @@ def dataset_of(config: FinetuneConfig) -> Dataset:
         config.data,
         preprocessing=preprocessing_of(config),
         classes=config.classes,
-        ordered=config.ordered,
+        ordered=config.graded,
         split=config.split,
         split_seed=config.split_seed,
         val_fraction=config.val_fraction,

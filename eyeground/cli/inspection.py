@@ -1,14 +1,19 @@
-"""Counts and pictures of a data set."""
+"""Counts, imbalance and pictures of a data set."""
 
+import math
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from eyeground.cli.config import DataSource
+from eyeground.atomic_file import write_whole
+from eyeground.cli.config import ConfigError, DataSource
 from eyeground.cli.console import answer, counting, table, tell
 from eyeground.cli.dataset import open_manifest
+from eyeground.data.balance import WEIGHTINGS, Imbalance, analyze, class_weights
 from eyeground.data.preprocessing import Preprocessing, square
 from eyeground.data.sample import Sample
 from eyeground.data.verify import verify
@@ -20,20 +25,25 @@ _CELL_PX = 128
 _PER_CLASS = 8
 
 
-def inspect(source: DataSource, *, picture: Path | None, as_json: bool) -> None:
-    """Count a data set, decode every image, and draw a contact sheet.
+def inspect(source: DataSource, *, picture: Path | None, balance_picture: Path | None, as_json: bool) -> None:
+    """Count a data set, say how unequal its classes are, decode every image, and draw pictures.
 
     Args:
         source: The data.
-        picture: Where to write the sheet; None = no sheet.
+        picture: Where to write a contact sheet; None = no sheet.
+        balance_picture: Where to draw the classes by size, ``.svg`` or ``.png``; None = not.
         as_json: End with one JSON line.
 
     Raises:
         DataProblems: If anything is wrong; all of it at once.
+        ConfigError: If the ending of ``balance_picture`` is neither.
 
     References:
         Our own.
     """
+    kind = balance_picture.suffix.lower() if balance_picture is not None else ".svg"
+    if kind not in (".svg", ".png"):
+        raise ConfigError(f"--balance-picture {balance_picture}: its ending says what to draw, .svg or .png")
     manifest = open_manifest((source,), classes=None, ordered=None)
     sizes: Counter[str] = Counter()
 
@@ -43,7 +53,7 @@ def inspect(source: DataSource, *, picture: Path | None, as_json: bool) -> None:
 
     with counting("reading images", len(manifest.samples)) as done:
         sha256 = verify(manifest.samples, progress=done, keep=note_size)
-    rows = []
+    rows: list[list[Any]] = []
     for number, name in enumerate(manifest.classes):
         mine = [sample for sample in manifest.samples if sample.label == number]
         eyes = Counter(sample.eye for sample in mine)
@@ -52,6 +62,12 @@ def inspect(source: DataSource, *, picture: Path | None, as_json: bool) -> None:
             [name, len(mine), patients, eyes["OD"], eyes["OS"], f"{100 * len(mine) / len(manifest.samples):.1f}%"]
         )
     table(f"{len(manifest.samples)} images", ["class", "images", "patients", "OD", "OS", "share"], rows)
+    imbalance = analyze(
+        {row[0]: row[1] for row in rows},
+        patients={row[0]: row[2] for row in rows} if manifest.patients_known else None,
+    )
+    table("imbalance", ["measure", "value"], _measures(imbalance))
+    tell(*(f"- {line}" for line in imbalance.advice))
     common = ", ".join(f"{size} ({count})" for size, count in sizes.most_common(5))
     tell(f"{len(sizes)} sizes, most often {common}", f"{len(sha256) - len(set(sha256.values()))} byte-identical copies")
     tell(*(f"note: {line}" for line in manifest.notes))
@@ -59,6 +75,11 @@ def inspect(source: DataSource, *, picture: Path | None, as_json: bool) -> None:
         sheet(
             [[s for s in manifest.samples if s.label == k] for k in range(len(manifest.classes))], manifest.classes
         ).save(picture, format="PNG")
+    if balance_picture is not None:
+        from eyeground.evaluate.balance_plots import class_balance  # matplotlib takes a second to load
+
+        write_whole(balance_picture, class_balance(imbalance, kind="png" if kind == ".png" else "svg"))
+    drawn = [str(path) for path in (picture, balance_picture) if path is not None]
     answer(
         {
             "images": len(manifest.samples),
@@ -67,10 +88,34 @@ def inspect(source: DataSource, *, picture: Path | None, as_json: bool) -> None:
             "sizes": dict(sizes.most_common()),
             "identical_copies": len(sha256) - len(set(sha256.values())),
             "notes": list(manifest.notes),
+            "imbalance": _plain(imbalance),
         },
         as_json=as_json,
-        last_line=f"picture: {picture}" if picture else "no fault found",
+        last_line=f"picture: {', '.join(drawn)}" if drawn else "no fault found",
     )
+
+
+def _measures(found: Imbalance) -> list[list[str]]:
+    """What the analysis says, a line a measure."""
+    most, count = found.classes[0], len(found.classes)
+    entropy = "undefined: one class" if math.isnan(found.entropy) else f"{found.entropy:.2f} of 1"
+    return [
+        ["largest to smallest class", f"{found.ratio:.1f} to 1 ({most}, {found.classes[-1]})"],
+        ["entropy of the classes", entropy],
+        ["as uneven as", f"{found.effective_classes:.1f} of {count} equal classes"],
+        [f"accuracy of always answering {most}", f"{found.constant_accuracy:.3f}"],
+        ["balanced accuracy of that answer", f"{found.constant_balanced_accuracy:.3f}"],
+    ]
+
+
+def _plain(found: Imbalance) -> dict[str, Any]:
+    """The analysis as plain values, with the weights each way would give the classes."""
+    return {
+        **asdict(found),
+        "patients": found.patients or None,
+        "entropy": None if math.isnan(found.entropy) else found.entropy,
+        "weights": {how: class_weights(found.counts, how=how) for how in WEIGHTINGS},
+    }
 
 
 def sheet(groups: list[list[Sample]], classes: tuple[str, ...]) -> Image.Image:

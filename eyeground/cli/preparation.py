@@ -1,6 +1,6 @@
 """A data set to a prepared folder: the words around ``data.prepare``."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +9,12 @@ import typer
 from eyeground.cli.config import ConfigError, DataSource
 from eyeground.cli.console import answer, counting, tell
 from eyeground.cli.dataset import open_manifest
-from eyeground.data.prepare import prepare
+from eyeground.data.listing import Listing
+from eyeground.data.prepare import OWN_COLUMNS, prepare
 from eyeground.data.prepared import open_prepared
 from eyeground.data.problem import DataProblems
 from eyeground.data.sample import Sample
+from eyeground.data.table import nearest, open_table
 from eyeground.data.volumes import expand, slice_step
 
 _SHOWN = 20
@@ -28,6 +30,7 @@ def prepare_data(
     workers: int,
     labels_required: bool,
     as_json: bool,
+    keep: Sequence[str] = (),
 ) -> None:
     """Prepare a data set and say what was left out.
 
@@ -40,6 +43,7 @@ def prepare_data(
         workers: Threads; 0 takes one per core.
         labels_required: Refuse images without a label.
         as_json: End with one JSON line.
+        keep: Columns of the table to take over as they are: the truth of several heads.
 
     Raises:
         DataProblems: If the table or the folders have faults; all are listed.
@@ -62,10 +66,19 @@ def prepare_data(
     if open_prepared(source.path) is not None:
         raise ConfigError(f"{source.path}: is a prepared folder already; give it to a config as data={source.path}")
     manifest = open_manifest((source,), classes=None, ordered=None, labels_required=labels_required)
+    more = _kept(source, keep, {sample.file for sample in manifest.samples})
     manifest = replace(manifest, samples=_with_slices(manifest.samples, slices))
     with counting("preparing", len(manifest.samples)) as progress:
         try:
-            done = prepare(manifest, out, crop_field=crop_field, store_px=store_px, workers=workers, progress=progress)
+            done = prepare(
+                manifest,
+                out,
+                crop_field=crop_field,
+                store_px=store_px,
+                workers=workers,
+                progress=progress,
+                more=more,
+            )
         except DataProblems:
             raise
         except ValueError as error:
@@ -108,3 +121,22 @@ def _with_slices(samples: Sequence[Sample], slices: str) -> tuple[Sample, ...]:
             unread = {problem.file for problem in error.problems}
     sound = expand([sample for sample in samples if sample.file not in unread], slices=slices)
     return (*sound, *(sample for sample in samples if sample.file in unread))
+
+
+def _kept(source: DataSource, keep: Sequence[str], files: Collection[str]) -> dict[str, dict[str, str]]:
+    """The cells of some columns, by file."""
+    if not keep:
+        return {}
+    if source.table is None:
+        raise ConfigError("--keep names columns of a table: give --table")
+    if own := [name for name in keep if name in OWN_COLUMNS]:
+        raise ConfigError(f"--keep {own[0]}: the prepared table has a column of that name of its own")
+    table, listing = open_table(source.table), Listing(source.path)
+    if absent := [name for name in keep if name not in table.columns]:
+        raise ConfigError(f"--keep: there is no column {absent[0]!r}{nearest(absent[0], table.columns)}")
+    found = {}
+    for _, (name, *cells) in table.rows([source.file or "file", *keep]):
+        file = listing.find(name)
+        if file in files:
+            found[file] = dict(zip(keep, cells, strict=True))
+    return found

@@ -22,8 +22,9 @@ from eyeground.cli.run_folder import check_folder, only_one, reserve_folder, sto
 from eyeground.cli.trained import modality_of_weights
 from eyeground.cli.unlabelled import Unlabelled, open_unlabelled
 from eyeground.data.augment import Augmentation, training_transform
-from eyeground.data.loader import EvaluationImages, order_of
+from eyeground.data.loader import EvaluationImages
 from eyeground.data.modalities import mismatch
+from eyeground.data.order import order_of
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
 from eyeground.data.split import read_hashes

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyeground.atomic_file import atomic_file, write_whole
-from eyeground.cli.config import ConfigError, FinetuneConfig
+from eyeground.cli.config import ConfigError
 from eyeground.cli.config_file import dump_config
 from eyeground.cli.console import answer, counting, interval_words, table, tell
 from eyeground.cli.dataset import SPLITS, Dataset
 from eyeground.cli.features import FeatureTable, dataset_of, features_of
+from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.cli.recipe import starting_weights
 from eyeground.cli.run_folder import numbered_folder
 from eyeground.evaluate.confidence import Estimate, bootstrap, estimates

@@ -1,16 +1,15 @@
 """A configuration's keys -> the parts of a run that they describe."""
 
-from pathlib import Path
 from typing import Literal
 
-from eyeground.cli.config import FinetuneConfig, RunConfig
-from eyeground.cli.trained import weights_of_run
+from eyeground.cli.config import RunConfig
+from eyeground.cli.finetune_config import FinetuneConfig
+from eyeground.cli.trained import named_weights
 from eyeground.data.augment import Augmentation
 from eyeground.data.preprocessing import Preprocessing
+from eyeground.model.adaptation import Adaptation
 from eyeground.model.spec import VIT_SHAPES, ModelSpec
-from eyeground.model.untrusted import open_foreign
 from eyeground.model.weights import Tensors
-from eyeground.model.weights_cache import cached
 from eyeground.train.finetune import LearningRate
 
 
@@ -145,6 +144,36 @@ def spec_of(config: FinetuneConfig, *, classes: int) -> ModelSpec:
     )
 
 
+def adaptation_of(config: FinetuneConfig) -> Adaptation:
+    """Take what learns out of a configuration.
+
+    Args:
+        config: A checked configuration.
+
+    Returns:
+        The adaptation.
+
+    Raises:
+        ValueError: If it cannot be so.
+
+    Example:
+        >>> adaptation_of(FinetuneConfig(data="images", adapt="lora")).delta
+        True
+
+    References:
+        Our own.
+    """
+    return Adaptation(
+        config.adapt,
+        last_blocks=config.last_blocks,
+        lora_rank=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        lora_targets=config.lora_targets,
+        adapter_width=config.adapter_width,
+    )
+
+
 def starting_weights(config: RunConfig) -> Tensors | None:
     """Read the starting weights: none, a release that was fetched, a file, or another run's best.
 
@@ -165,9 +194,4 @@ def starting_weights(config: RunConfig) -> Tensors | None:
     References:
         Our own.
     """
-    if config.weights == "random":
-        return None
-    path = cached(config.weights) or Path(config.weights)
-    if path.is_dir():
-        return weights_of_run(path)
-    return open_foreign(path).tensors
+    return named_weights(config.weights)

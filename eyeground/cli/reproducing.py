@@ -13,10 +13,11 @@ from typing import Any, get_args
 
 from eyeground.atomic_file import write_whole
 from eyeground.cli.benchmark import RECIPE, Copy, find_copy, recipe_with, with_data
-from eyeground.cli.config import ConfigError, FinetuneConfig
+from eyeground.cli.config import ConfigError
 from eyeground.cli.console import answer, table, tell
 from eyeground.cli.exit_codes import BAD_INPUT, EXIT_CODES, FAILED, kind_of
 from eyeground.cli.experiment import carry_out
+from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.cli.public_sets import public_set
 from eyeground.cli.rerun import (
     changed,

@@ -8,7 +8,8 @@ from typing import Any
 
 from eyeground.atomic_file import write_whole
 from eyeground.cli.benchmark import differences
-from eyeground.cli.config import FREE_KEYS, FinetuneConfig
+from eyeground.cli.config import FREE_KEYS
+from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.cli.public_sets import public_set
 from eyeground.evaluate.confidence import Estimate
 from eyeground.evaluate.predictions import read_predictions

@@ -3,20 +3,39 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from eyeground.cli.config import ConfigError, FinetuneConfig
+import numpy as np
+from numpy.typing import NDArray
+
+from eyeground.cli.config import ConfigError
 from eyeground.cli.dataset import SPLITS, Dataset, open_dataset
-from eyeground.cli.judgment import by_volume
-from eyeground.cli.recipe import augmentation_of, learning_rate_of, preprocessing_of, spec_of, starting_weights
+from eyeground.cli.finetune_config import FinetuneConfig
+from eyeground.cli.objective import SAMPLING, heads_of, objective_of, task_of
+from eyeground.cli.prediction import by_volume
+from eyeground.cli.recipe import (
+    adaptation_of,
+    augmentation_of,
+    learning_rate_of,
+    preprocessing_of,
+    spec_of,
+    starting_weights,
+)
 from eyeground.cli.selection import Score, selection_score
 from eyeground.cli.trained import describe_model
 from eyeground.data.augment import Augmentation, training_transform
+from eyeground.data.balance import epoch_numbers
 from eyeground.data.loader import EvaluationImages
 from eyeground.data.preprocessing import Preprocessing
+from eyeground.data.sample import Sample
 from eyeground.data.split import read_hashes
+from eyeground.data.task import Task
+from eyeground.model.adaptation import Adaptation
 from eyeground.model.engine import Provable
 from eyeground.model.frameworks import build_engine
+from eyeground.model.objective import Objective
 from eyeground.model.optimization import Optimization
+from eyeground.model.torch.engine import TorchEngine
 from eyeground.model.weights import Tensors, WeightsRefused, canonical, has_folded_batch_norm
 from eyeground.train.checkpoint import Checkpoint
 from eyeground.train.finetune import finetune
@@ -35,6 +54,8 @@ class Parts:
         augmentation: What is drawn in training.
         frozen_batch_norm: Whether batch norm stays on its stored statistics.
         weights_report: What became of every key of the starting weights.
+        objective: What is asked, and how the loss answers imbalance.
+        adaptation: What learns.
 
     References:
         Our own.
@@ -47,6 +68,8 @@ class Parts:
     augmentation: Augmentation
     frozen_batch_norm: bool
     weights_report: Mapping[str, Sequence[str]]
+    objective: Objective
+    adaptation: Adaptation
 
 
 def read_parts(config: FinetuneConfig, *, resume: Path | None, before: Checkpoint | None) -> Parts:
@@ -73,20 +96,23 @@ def read_parts(config: FinetuneConfig, *, resume: Path | None, before: Checkpoin
         training_transform(preprocessing, augmentation_of(config))
         # A patch that does not divide the image is found before any image is read.
         spec_of(config, classes=2)
+        adaptation_of(config)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    # A run that goes on has its weights in the checkpoint; where it started from may be gone by now.
-    tensors = None if before else starting_weights(config)
+    # A run that goes on has its weights in the checkpoint, and where it started from may be gone by now; not so where a
+    # checkpoint holds only what is learned on top of it.
+    tensors = None if before and not before.model["base"] else starting_weights(config)
     split = resume / "split.csv" if resume else None
     dataset = open_dataset(
         config.data,
         preprocessing=preprocessing,
         classes=config.classes,
-        ordered=config.ordered,
+        ordered=config.graded,
         split=str(split) if split and split.is_file() else config.split,
         split_seed=config.split_seed,
         val_fraction=config.val_fraction,
         slices=config.slices,
+        heads=heads_of(config),
     )
     if split and split.is_file():
         _check_same_images(split, dataset)
@@ -114,7 +140,9 @@ def build_parts(
     References:
         Our own.
     """
-    _check_parts(config, dataset)
+    task = task_of(config, dataset)
+    _check_parts(config, dataset, task)
+    objective = objective_of(config, dataset, task)
     folded = tensors is not None and has_folded_batch_norm(canonical(tensors))
     frozen = config.batch_norm == "frozen" or (config.batch_norm == "auto" and folded)
     precision = config.precision
@@ -123,8 +151,10 @@ def build_parts(
     try:
         engine = build_engine(
             config.engine,
-            spec_of(config, classes=len(dataset.classes)),
+            spec_of(config, classes=task.outputs),
             tensors=tensors,
+            objective=objective,
+            adaptation=adaptation_of(config),
             optimization=Optimization(
                 weight_decay=config.weight_decay,
                 layer_decay=config.layer_decay,
@@ -143,21 +173,31 @@ def build_parts(
         raise
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    score = selection_score(config.select_by, dataset.classes)
+    score = selection_score(config.select_by, task)
     loaded = engine.load_report.lines() if engine.load_report else {}
     report = before.model["weights_report"] if before else loaded
-    return Parts(dataset, engine, score, preprocessing_of(config), augmentation_of(config), frozen, report)
+    return Parts(
+        dataset,
+        engine,
+        score,
+        preprocessing_of(config),
+        augmentation_of(config),
+        frozen,
+        report,
+        objective,
+        adaptation_of(config),
+    )
 
 
-def _check_parts(config: FinetuneConfig, dataset: Dataset) -> None:
+def _check_parts(config: FinetuneConfig, dataset: Dataset, task: Task) -> None:
     """Refuse data that could not be trained or judged to the end."""
     wrong = []
-    if len(dataset.classes) < 2:
-        wrong.append(f"all labels are {dataset.classes[0]!r}: a classifier needs at least two classes")
     wrong += [f"no image is in the split {name!r}" for name in SPLITS if not dataset.of(name)]
     train = dataset.of("train")
     seen = {sample.label for sample in train}
     absent = [name for number, name in enumerate(dataset.classes) if number not in seen]
+    if (config.mixup or config.cutmix) and any(head.kind in ("grades", "quantity") for head in task.heads):
+        wrong.append("mixup and cutmix blend classes, which grades and quantities are not: leave them 0")
     if train and absent:
         wrong.append(f"train has no image of {', '.join(absent)}: it cannot be learned")
     step = config.batch_size * config.accumulation
@@ -199,9 +239,10 @@ def train(
     References:
         Our own.
     """
-    dataset = parts.dataset
+    dataset, task = parts.dataset, parts.objective.task
     return finetune(
         engine=parts.engine,
+        task=task,
         train=dataset.of("train"),
         validation=EvaluationImages(dataset.of("val"), pixels=dataset.pixels, preprocessing=parts.preprocessing),
         score=by_volume(dataset.of("val"), parts.score),
@@ -226,7 +267,7 @@ def train(
         model=describe_model(
             parts.engine.spec,
             framework=config.engine,
-            classes=dataset.classes,
+            task=task,
             ordered=dataset.ordered,
             preprocessing=parts.preprocessing,
             slices=config.slices,
@@ -235,5 +276,52 @@ def train(
             precision=parts.engine.precision,
             batch_size=config.batch_size,
             weights_report=parts.weights_report,
+            adaptation=parts.adaptation,
+            base=_base(config, parts),
         ),
+        order=order_of_epochs(config, dataset.of("train")),
+        epoch_begins=_thawing(config, parts),
     )
+
+
+def _base(config: FinetuneConfig, parts: Parts) -> dict[str, Any] | None:
+    """What checkpoints of a part that learns alone leave out, and where it is found again."""
+    if not parts.adaptation.delta or not isinstance(parts.engine, TorchEngine):
+        return None
+    # Another command may be typed in another folder.
+    where = config.weights if not Path(config.weights).exists() else str(Path(config.weights).absolute())
+    return {"weights": where, "seed": config.seed, "sha256": parts.engine.frozen_sha256}
+
+
+def order_of_epochs(config: FinetuneConfig, samples: Sequence[Sample]) -> Callable[[int], NDArray[np.int64]] | None:
+    """Say which images an epoch holds, where imbalance is answered by choosing them.
+
+    Args:
+        config: The checked configuration.
+        samples: Training samples, labelled.
+
+    Returns:
+        Epoch, from 0, to numbers of samples; None = all of them, shuffled.
+
+    Example:
+        >>> order_of_epochs(FinetuneConfig(data="images"), []) is None
+        True
+
+    References:
+        Our own.
+    """
+    strategy = next((strategy for strategy in config.imbalance if strategy in SAMPLING), None)
+    if strategy is None:
+        return None
+    labels = np.array([-1 if sample.label is None else sample.label for sample in samples])
+    return lambda epoch: epoch_numbers(
+        labels, strategy=strategy, seed=config.seed, epoch=epoch, up_to=config.oversample_to
+    )
+
+
+def _thawing(config: FinetuneConfig, parts: Parts) -> Callable[[int], None]:
+    """What happens when an epoch begins: with gradual unfreezing one block more learns."""
+    engine = parts.engine
+    if config.adapt == "gradual" and isinstance(engine, TorchEngine):
+        return lambda epoch: engine.thaw(epoch // config.gradual_epochs)
+    return lambda epoch: None

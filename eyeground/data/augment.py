@@ -1,6 +1,5 @@
 """The recipes' transforms; every random draw is a function of (seed, epoch, sample id) alone."""
 
-import hashlib
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from timm.data.mixup import Mixup
 from timm.data.random_erasing import RandomErasing
 from torchvision import transforms
 
+from eyeground.data.order import seed_from
 from eyeground.data.preprocessing import Pixels, Preprocessing
 
 
@@ -90,26 +90,6 @@ def draws(*key: object) -> Iterator[None]:
         random.setstate(before[0])
         np.random.set_state(before[1])  # noqa: NPY002
         torch.set_rng_state(before[2])
-
-
-def seed_from(*key: object) -> int:
-    """Turn a key into a 63-bit seed.
-
-    Args:
-        key: Anything whose words tell it apart.
-
-    Returns:
-        A number in [0, 2**63).
-
-    Example:
-        >>> seed_from(0, "a") == seed_from(0, "a") != seed_from(1, "a")
-        True
-
-    References:
-        BLAKE2, RFC 7693.
-    """
-    words = "\x1f".join(str(part) for part in key)
-    return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def training_transform(preprocessing: Preprocessing, augmentation: Augmentation) -> Callable[[Pixels], torch.Tensor]:
@@ -208,9 +188,8 @@ def _at_least_one_bit(level_fn: Callable[..., tuple[int]]) -> Callable[..., tupl
 
 def mix(
     images: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    targets: NDArray[np.float32],
     *,
-    classes: int,
     mixup_alpha: float,
     cutmix_alpha: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -218,31 +197,33 @@ def mix(
 
     Args:
         images: Shape (N, 3, H, W); N even.
-        labels: Shape (N,), in [0, K).
-        classes: Number of classes (K).
+        targets: What each output should say, shape (N, T); NaN = not known.
         mixup_alpha: Beta parameter of mixup, 0 = off.
         cutmix_alpha: Beta parameter of CutMix, 0 = off; with both on, one of them is drawn.
 
     Returns:
-        Images (N, 3, H, W), and targets (N, K) whose rows sum to 1. Call it inside ``draws``.
+        Images (N, 3, H, W) and targets (N, T); what is not known of one of two images is not known of their blend. Call
+        it inside ``draws``.
 
     Raises:
         ValueError: If N is odd.
 
     Example:
         >>> images = np.zeros((2, 3, 4, 4), np.float32)
-        >>> _, targets = mix(images, np.array([0, 1]), classes=2, mixup_alpha=0, cutmix_alpha=0)
-        >>> targets
-        array([[1., 0.],
-               [0., 1.]], dtype=float32)
+        >>> with draws(0, "mix"):
+        ...     _, targets = mix(images, np.eye(2, dtype=np.float32), mixup_alpha=0.2, cutmix_alpha=0)
+        >>> targets.sum(axis=1)
+        array([1., 1.], dtype=float32)
 
     References:
         Zhang et al., "mixup", ICLR 2018; Yun et al., "CutMix", ICCV 2019.
     """
     if not mixup_alpha and not cutmix_alpha:
-        return images, np.eye(classes, dtype=np.float32)[labels]
+        return images, targets
     if len(images) % 2:
         raise ValueError(f"mixup and CutMix pair the images of a batch: batch_size must be even, not {len(images)}")
-    blend = Mixup(mixup_alpha, cutmix_alpha, label_smoothing=0.0, num_classes=classes)  # type: ignore[no-untyped-call]
-    mixed, targets = blend(torch.from_numpy(images.copy()), torch.from_numpy(labels))
-    return mixed.numpy(), targets.numpy().astype(np.float32)
+    blend = Mixup(mixup_alpha, cutmix_alpha)  # type: ignore[no-untyped-call]
+    mixed = torch.from_numpy(images.copy())
+    share = blend._mix_batch(mixed)  # type: ignore[no-untyped-call]
+    # timm's own way to blend labels knows one-hot classes only.
+    return mixed.numpy(), (share * targets + (1 - share) * targets[::-1]).astype(np.float32)

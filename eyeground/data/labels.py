@@ -1,5 +1,6 @@
 """Labels from a table: its columns found, its rows matched with the files."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from eyeground.data.layout import SPLIT_WORDS, Entry, Found
 from eyeground.data.listing import Listing
 from eyeground.data.problem import DataProblems, Problem
 from eyeground.data.table import Table, nearest, open_table
+from eyeground.data.task import Head
 from eyeground.images.laterality import eye_from_name, eye_from_word
 from eyeground.images.retinal_image import Eye
 
@@ -17,7 +19,13 @@ _USUAL = {
 
 
 def read_labels(
-    listing: Listing, path: Path, *, columns: dict[str, str | None], labels_required: bool, source: str = ""
+    listing: Listing,
+    path: Path,
+    *,
+    columns: dict[str, str | None],
+    labels_required: bool,
+    source: str = "",
+    heads: Sequence[Head] = (),
 ) -> Found:
     """Read the rows of a table and find the file of each.
 
@@ -25,8 +33,9 @@ def read_labels(
         listing: The folder that the file column is relative to.
         path: CSV or Parquet table.
         columns: Column named for each of file, label, group, eye, site, camera, split; None takes the usual name.
-        labels_required: Whether every row must have a label.
+        labels_required: Whether every row must have a label; with heads, the label of at least one, or it is left out.
         source: Name for messages.
+        heads: Questions whose truth stands in a column each, instead of a label.
 
     Returns:
         The images with problems and notes.
@@ -46,18 +55,29 @@ def read_labels(
     """
     try:
         table = open_table(path)
-        used, problems = _columns(table, columns, labels_required, source)
+        used, problems = _columns(table, columns, labels_required and not heads, source)
+        problems += [
+            Problem(f"there is no column {head.column or head.name!r} for the head {head.name!r}"
+                    f"{nearest(head.column or head.name, table.columns)} It has: {', '.join(table.columns)}",
+                    table.path.name, None, source)
+            for head in heads if (head.column or head.name) not in table.columns
+        ]  # fmt: skip
         if problems:
             return Found((), tuple(problems), ())
-        rows = table.rows(list(used.values()))
+        rows = table.rows([*used.values(), *(head.column or head.name for head in heads)])
     except DataProblems as error:
         return Found((), tuple(Problem(each.what, each.file, each.row, source) for each in error.problems), ())
     notes = []
     if table.encoding == "gb18030":
         notes.append(f"the table {path.name} is not UTF-8; it was read as GB18030")
-    if "label" not in used:
+    if "label" not in used and not heads:
         notes.append(f"the table {path.name} has no label column; its images count as not labelled")
-    entries, problems, conflicts = _entries(listing, rows, list(used), labels_required, source)
+    entries, problems, conflicts = _entries(listing, rows, list(used), labels_required, source, heads)
+    if heads and labels_required:
+        bare = [entry for entry in entries if not any(map(math.isfinite, entry.values))]
+        if bare and not problems:
+            notes.append(f"{len(bare)} images have no label of any head and are left out (first: {bare[0].file})")
+            entries = [entry for entry in entries if any(map(math.isfinite, entry.values))]
     if not rows:
         problems.append(Problem("the table has no rows", path.name, None, source))
     if conflicts:
@@ -94,7 +114,12 @@ def _columns(
 
 
 def _entries(
-    listing: Listing, rows: Sequence[tuple[int, list[str]]], roles: list[str], labels_required: bool, source: str
+    listing: Listing,
+    rows: Sequence[tuple[int, list[str]]],
+    roles: list[str],
+    labels_required: bool,
+    source: str,
+    heads: Sequence[Head],
 ) -> tuple[list[Entry], list[Problem], list[str]]:
     """Turn rows to entries; also every problem, and the files whose name tells another eye."""
     entries: list[Entry] = []
@@ -104,9 +129,15 @@ def _entries(
     first_row: dict[str, int] = {}
     eyes: dict[str, Eye] = {}
     for row, cells in rows:
-        cell = dict(zip(roles, cells, strict=True))
+        cell = dict(zip(roles, cells[: len(roles)], strict=True))
         name = cell["file"]
         wrong: list[str] = []
+        values = []
+        for head, word in zip(heads, cells[len(roles) :], strict=True):
+            try:
+                values.append(head.read(word))
+            except ValueError as error:
+                wrong.append(str(error))
         file = name
         try:
             file = listing.find(name) if name else ""
@@ -118,7 +149,7 @@ def _entries(
             wrong.append(f"the same file stands in row {first_row[file]} already; remove one")
         else:
             first_row[file] = row
-        if labels_required and not cell["label"]:
+        if labels_required and not heads and not cell["label"]:
             wrong.append("the label is missing; fill it or remove the row")
         if "group" in cell and not cell["group"]:
             wrong.append("the patient (group) is missing; fill it")
@@ -138,8 +169,8 @@ def _entries(
         problems += [Problem(what, name, row, source) for what in wrong]
         entries.append(
             Entry(
-                file, cell.get("label", ""), cell.get("group", ""), eye, cell.get("site", ""), cell.get("camera", ""),
-                split, row,
+                file, "" if heads else cell.get("label", ""), cell.get("group", ""), eye, cell.get("site", ""),
+                cell.get("camera", ""), split, row, tuple(values),
             )
         )  # fmt: skip
     problems = _missing(listing, missing, source) + problems

@@ -27,6 +27,7 @@ class Entry:
         camera: What it was taken with.
         split: ``"train"``, ``"val"``, ``"test"`` or ``""``.
         row: Its line in the table, None for folders.
+        values: Truth of each head, where several or a quantity are asked.
 
     Example:
         >>> Entry("a.png", "normal").split
@@ -44,6 +45,7 @@ class Entry:
     camera: str = ""
     split: str = ""
     row: int | None = None
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

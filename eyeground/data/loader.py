@@ -1,7 +1,7 @@
 """Samples -> batches, the same whatever the number of workers and wherever one starts."""
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from eyeground.data.augment import Augmentation, draws, seed_from, training_transform
+from eyeground.data.augment import Augmentation, draws, training_transform
+from eyeground.data.order import copies, order_of
 from eyeground.data.pixels import PixelSource
 from eyeground.data.preprocessing import Preprocessing, normalize, square
 from eyeground.data.sample import Sample
+
+Order = Callable[[int], NDArray[np.int64]]  # epoch, from 0 -> numbers of its samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +25,12 @@ class Batch:
 
     Args:
         images: Normalized, shape (N, 3, H, W), float32; with several views of each image (N, V, 3, H, W).
-        labels: Class indices, shape (N,); -1 = not labelled.
+        truth: Truth of each head, shape (N, H); NaN = not known.
         epoch: Which epoch it belongs to, from 0.
         index: Which batch of the epoch, from 0.
 
     Example:
-        >>> Batch(np.zeros((1, 3, 2, 2), np.float32), np.zeros(1, np.int64), 0, 0).index
+        >>> Batch(np.zeros((1, 3, 2, 2), np.float32), np.zeros((1, 1)), 0, 0).index
         0
 
     References:
@@ -35,13 +38,13 @@ class Batch:
     """
 
     images: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    truth: NDArray[np.float64]
     epoch: int
     index: int
 
 
-class _Draws(Dataset[tuple[torch.Tensor, int]]):
-    """Training images, addressed by (epoch, number), so that one loader serves all epochs."""
+class _Draws(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Training images, addressed by (epoch, number, copy), so that one loader serves all epochs."""
 
     def __init__(
         self,
@@ -58,55 +61,35 @@ class _Draws(Dataset[tuple[torch.Tensor, int]]):
         self._transform = training_transform(preprocessing, augmentation)
         self._seed = seed
 
-    def __getitem__(self, address: tuple[int, int]) -> tuple[torch.Tensor, int]:
-        epoch, number = address
+    def __getitem__(self, address: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+        epoch, number, copy = address
         sample = self._samples[number]
-        with draws(self._seed, epoch, sample.id):
+        # An image that an epoch holds again is drawn otherwise.
+        with draws(self._seed, epoch, sample.id, *([copy] if copy else [])):
             pixels = self._pixels(sample)
             drawn = [self._transform(pixels) for _ in range(self._views or 1)]
         tensor = torch.stack(drawn) if self._views else drawn[0]
-        return tensor, -1 if sample.label is None else sample.label
+        return tensor, torch.tensor(sample.truth, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
 class _Addresses:
     """Which images make up each batch, from some point of the run on; made as they are asked for."""
 
-    samples: int
+    order: Order
     batch_size: int
     epochs: int
-    seed: int
     first_epoch: int
     first_batch: int
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         for epoch in range(self.first_epoch, self.epochs):
-            order = order_of(samples=self.samples, seed=self.seed, epoch=epoch)
+            numbers = self.order(epoch)
+            again = copies(numbers)
             first = self.first_batch if epoch == self.first_epoch else 0
-            for index in range(first, self.samples // self.batch_size):
-                numbers = order[index * self.batch_size : (index + 1) * self.batch_size]
-                yield [(epoch, int(number)) for number in numbers]
-
-
-def order_of(*, samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Shuffle an epoch.
-
-    Args:
-        samples: How many there are (N).
-        seed: The run's seed.
-        epoch: Which epoch, from 0.
-
-    Returns:
-        A permutation of 0 to N-1, a function of its arguments alone.
-
-    Example:
-        >>> order_of(samples=4, seed=0, epoch=1).tolist() == order_of(samples=4, seed=0, epoch=1).tolist()
-        True
-
-    References:
-        Our own.
-    """
-    return np.random.default_rng(seed_from(seed, "order", epoch)).permutation(samples)
+            for index in range(first, len(numbers) // self.batch_size):
+                places = range(index * self.batch_size, (index + 1) * self.batch_size)
+                yield [(epoch, int(numbers[place]), int(again[place])) for place in places]
 
 
 def training_batches(
@@ -122,6 +105,7 @@ def training_batches(
     first_batch: int = 0,
     workers: int = 0,
     views: int = 0,
+    order: Order | None = None,
 ) -> Iterator[Batch]:
     """Stream shuffled, augmented batches from any point of a run to its end.
 
@@ -137,6 +121,7 @@ def training_batches(
         first_batch: Batch of that epoch to begin with, from 0.
         workers: Loader processes, 0 = none.
         views: Draw each image so often, side by side in one more dimension; 0 = once, without that dimension.
+        order: Which samples an epoch holds, by their numbers; always as many. None = all of them, shuffled.
 
     Yields:
         Batches in order.
@@ -149,18 +134,19 @@ def training_batches(
         >>> samples = [Sample(f"{i}.png", Path("."), i % 2, str(i)) for i in range(5)]
         >>> batches = training_batches(samples, pixels=lambda s: np.zeros((9, 9, 3), np.uint8),
         ...     preprocessing=Preprocessing(image_px=8), augmentation=Augmentation(), batch_size=2, epochs=3, seed=0)
-        >>> [(b.epoch, b.index, len(b.labels)) for b in batches]
+        >>> [(b.epoch, b.index, len(b.truth)) for b in batches]
         [(0, 0, 2), (0, 1, 2), (1, 0, 2), (1, 1, 2), (2, 0, 2), (2, 1, 2)]
 
     References:
         Our own.
     """
-    per_epoch = len(samples) // batch_size
+    order = order or (lambda epoch: order_of(samples=len(samples), seed=seed, epoch=epoch))
+    per_epoch = len(order(first_epoch)) // batch_size
     if not per_epoch:
         raise ValueError(f"{len(samples)} training images do not fill one batch of {batch_size}; lower batch_size")
     loader: DataLoader[Any] = DataLoader(
         _Draws(samples, pixels, preprocessing, augmentation, seed, views),
-        batch_sampler=_Addresses(len(samples), batch_size, epochs, seed, first_epoch, first_batch),
+        batch_sampler=_Addresses(order, batch_size, epochs, first_epoch, first_batch),
         num_workers=workers,
         worker_init_fn=_ignore_signals if workers else None,
         prefetch_factor=2 if workers else None,
@@ -170,8 +156,8 @@ def training_batches(
         multiprocessing_context="fork" if workers else None,
     )
     position = first_epoch * per_epoch + first_batch
-    for images, labels in loader:
-        yield Batch(images.numpy(), labels.numpy(), *divmod(position, per_epoch))
+    for images, truth in loader:
+        yield Batch(images.numpy(), truth.numpy(), *divmod(position, per_epoch))
         position += 1
 
 
@@ -237,10 +223,9 @@ class EvaluationImages:
         """
         for index, start in enumerate(range(0, len(self.samples), batch_size)):
             numbers = range(start, min(start + batch_size, len(self.samples)))
-            labels = [self.samples[n].label for n in numbers]
             yield Batch(
                 normalize([self.square(n) for n in numbers], self._preprocessing),
-                np.array([-1 if label is None else label for label in labels], np.int64),
+                np.array([self.samples[n].truth for n in numbers]),
                 0,
                 index,
             )

@@ -11,6 +11,7 @@ from eyeground.data.layout import Entry, Found, read_layout
 from eyeground.data.listing import Listing
 from eyeground.data.problem import DataProblems, Problem
 from eyeground.data.sample import Sample
+from eyeground.data.task import Head
 from eyeground.data.verify import same_image_two_patients, verify
 
 # The room's front door: what else a caller of read_manifest needs comes from here too.
@@ -132,6 +133,7 @@ def read_manifest(
     classes: Sequence[str] | None = None,
     ordered: bool | None = None,
     labels_required: bool = True,
+    heads: Sequence[Head] = (),
 ) -> Manifest:
     """Read the folders and tables of all sources; no image is opened.
 
@@ -143,6 +145,8 @@ def read_manifest(
         classes: Names of the classes in their order; None takes those found.
         ordered: Whether they are grades; None: they are if all are whole numbers.
         labels_required: Whether an image without a label is a problem.
+        heads: Questions whose truth stands in a column each of the sources' tables, instead of classes; with a single
+            one, a source's ``label`` names its column there.
 
     Returns:
         The samples with their classes and notes.
@@ -163,7 +167,7 @@ def read_manifest(
     References:
         Our own.
     """
-    manifest, problems = survey(sources, classes=classes, ordered=ordered, labels_required=labels_required)
+    manifest, problems = survey(sources, classes=classes, ordered=ordered, labels_required=labels_required, heads=heads)
     if problems:
         raise DataProblems(problems)
     return manifest
@@ -175,6 +179,7 @@ def survey(
     classes: Sequence[str] | None = None,
     ordered: bool | None = None,
     labels_required: bool = True,
+    heads: Sequence[Head] = (),
 ) -> tuple[Manifest, tuple[Problem, ...]]:
     """Read the folders and tables of all sources as far as they can be read; no image is opened.
 
@@ -183,6 +188,8 @@ def survey(
         classes: Names of the classes in their order; None takes those found.
         ordered: Whether they are grades; None: they are if all are whole numbers.
         labels_required: Whether an image without a label is a problem.
+        heads: Questions whose truth stands in a column each of the sources' tables, instead of classes; with a single
+            one, a source's ``label`` names its column there.
 
     Returns:
         What is there, and every problem. With problems, the samples are those whose file exists, each file once; a
@@ -202,7 +209,7 @@ def survey(
     """
     problems: list[Problem] = []
     notes: list[str] = []
-    found = [(source, _found(source, labels_required)) for source in _named(sources, problems)]
+    found = [(source, _found(source, labels_required, heads)) for source in _named(sources, problems)]
     for source, each in found:
         problems += each.problems
         notes += [f"{source.name}: {note}" if source.name else note for note in each.notes]
@@ -255,12 +262,15 @@ def _named(sources: Sequence[Source], problems: list[Problem]) -> list[Source]:
     return named
 
 
-def _found(source: Source, labels_required: bool) -> Found:
+def _found(source: Source, labels_required: bool, heads: Sequence[Head]) -> Found:
     """Read one source."""
     if not source.path.is_dir():
         what = "is no folder" if source.path.exists() else "there is no such folder"
         return Found((), (Problem(f"{what}; check the path", str(source.path), None, source.name),), ())
     listing = Listing(source.path)
+    if source.table is None and heads:
+        what = f"the truth of {', '.join(head.name for head in heads)} stands in a table: give table=FILE"
+        return Found((), (Problem(what, str(source.path), None, source.name),), ())
     if source.table is None:
         named = [
             role for role in ("file", "label", "eye", "site", "camera", "split") if getattr(source, role) is not None
@@ -277,7 +287,16 @@ def _found(source: Source, labels_required: bool) -> Found:
         )
     roles = ("file", "label", "group", "eye", "site", "camera", "split")
     columns: dict[str, str | None] = {role: getattr(source, role) for role in roles}
-    return read_labels(listing, source.table, columns=columns, labels_required=labels_required, source=source.name)
+    if len(heads) == 1 and source.label:
+        heads = [replace(heads[0], column=source.label)]
+    return read_labels(
+        listing,
+        source.table,
+        columns=columns if not heads else {**columns, "label": None},
+        labels_required=labels_required,
+        source=source.name,
+        heads=heads,
+    )
 
 
 def _sample(source: Source, entry: Entry, index: Mapping[str, int]) -> Sample:
@@ -292,6 +311,7 @@ def _sample(source: Source, entry: Entry, index: Mapping[str, int]) -> Sample:
         camera=entry.camera,
         split=entry.split,
         source=source.name,
+        values=entry.values,
     )
 
 

@@ -26,6 +26,10 @@ from eyeground.data.sample import Sample
 from eyeground.images.read import fetch
 from eyeground.images.refusal import ImageRefused
 
+OWN_COLUMNS = (
+    "file", "label", "patient", "eye", "site", "camera", "split", "modality", "source_file", "source_slice",
+    "source_sha256", "sha256", "width", "height", "source_width", "source_height",
+)  # fmt: skip
 _JOURNAL, _LEFT_OUT = "journal.jsonl", "left_out.csv"
 _LONGEST_NAME_BYTES = 240  # file systems stop at 255
 
@@ -83,6 +87,7 @@ def prepare(
     slices: str = "center",
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    more: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Preparation:
     """Store every image of a data set as training and prediction see it, so that nobody decodes it again.
 
@@ -98,6 +103,7 @@ def prepare(
         slices: Which B-scans of a volume the manifest holds, as ``expand`` took them; only written down.
         workers: Threads; 0 takes one per core.
         progress: Called with (images done, images in all) after each image.
+        more: File to further cells of its row, by column, written as they are: the truth of several heads.
 
     Returns:
         What was done.
@@ -143,7 +149,7 @@ def prepare(
         gone = [each.stored for each in earlier.values() if each.stored not in wanted]
         for stored in gone:
             (out / "images" / stored).unlink(missing_ok=True)
-        _write_manifest(out / MANIFEST, manifest, {(each.file, each.slice): each for each in done})
+        _write_manifest(out / MANIFEST, manifest, {(each.file, each.slice): each for each in done}, more or {})
         _write_left_out(out / _LEFT_OUT, problems)
         write_journal(journal, settings, map(asdict, done))
         told = {
@@ -227,7 +233,12 @@ def _read_done(journal: Path) -> dict[tuple[str, int | None], "_Done"]:
     return {(done.file, done.slice): done for done in lines}
 
 
-def _write_manifest(path: Path, manifest: Manifest, done: Mapping[tuple[str, int | None], "_Done"]) -> None:
+def _write_manifest(
+    path: Path,
+    manifest: Manifest,
+    done: Mapping[tuple[str, int | None], "_Done"],
+    more: Mapping[str, Mapping[str, str]],
+) -> None:
     """Write the table that later runs read; a column that nobody fills is left away."""
     rows: list[dict[str, object]] = []
     # Slices of one volume belong together even where nobody knows the patient.
@@ -253,6 +264,7 @@ def _write_manifest(path: Path, manifest: Manifest, done: Mapping[tuple[str, int
             "height": each.height,
             "source_width": each.source_width,
             "source_height": each.source_height,
+            **more.get(each.file, {}),
         })  # fmt: skip
     columns = [name for name in rows[0] if any(row[name] != "" for row in rows)] if rows else ["file"]
     with atomic_file(path) as file:

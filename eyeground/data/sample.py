@@ -1,5 +1,6 @@
 """One labelled image of a data set, before its pixels are read."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ class Sample:
     Args:
         file: Path as the data set names it, with forward slashes, relative to ``folder``.
         folder: Folder that ``file`` is relative to.
-        label: Index of the class, 0 to K-1; None when not labelled.
+        label: Index of the class, 0 to K-1; None when not labelled, or where ``values`` tell the truth.
         patient: Group that must never be split: a patient, or patients joined. Unique across sources.
         eye: ``"OD"``, ``"OS"`` or ``""``.
         site: Where it was taken, ``""`` when not known.
@@ -22,6 +23,8 @@ class Sample:
         source: Name of the data source it came from, for counts per source.
         slice: Which B-scan of the volume in ``file``, from 0; None = the whole file, or a volume's center.
         whole: Name of the volume whose B-scans are files of their own; ``""`` otherwise.
+        values: Truth of each head of a task with several heads or a quantity; NaN = not known. Empty where ``label``
+            tells it.
 
     Example:
         >>> Sample("a/1.png", Path("data"), 0, "p1").id
@@ -42,6 +45,12 @@ class Sample:
     source: str = ""
     slice: int | None = None
     whole: str = ""
+    values: tuple[float, ...] = ()
+
+    @property
+    def truth(self) -> tuple[float, ...]:
+        """Truth of each head, NaN where not known."""
+        return self.values or (math.nan if self.label is None else float(self.label),)
 
     @property
     def id(self) -> str:

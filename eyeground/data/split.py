@@ -15,13 +15,15 @@ from eyeground.data.table import open_table
 
 _SPLITS = ("train", "val", "test")
 _COLUMNS = ("source", "file", "patient", "eye", "label", "split", "sha256", "slice")
-_NO_LABEL = -1
+_Stratum = tuple[int, int]  # head and class
+_NO_LABEL = (-1, -1)
 
 
 def split_by_patient(samples: Sequence[Sample], *, ratios: str | Sequence[float], seed: int) -> tuple[Sample, ...]:
     """Divide samples into train, validation and test so that no patient stands in two of them.
 
-    Each class is divided as nearly in the ratios as whole patients allow, rare classes first. A class with at least as
+    Each class is divided as nearly in the ratios as whole patients allow, rare classes first; with several heads each
+    answer of each head is such a class, and a quantity is cut into fifths. A class with at least as
     many patients as there are splits stands in all of them wherever patients with several classes leave it possible; a
     class with fewer stands in train first. The answer hangs on ids, patients, labels and the seed, not on the order.
 
@@ -272,15 +274,15 @@ def _shares(ratios: str | Sequence[float]) -> tuple[float, ...]:
 
 def _divide(samples: Sequence[Sample], shares: Mapping[str, float], seed: int) -> dict[str, str]:
     """Decide the split of every patient."""
-    classes: dict[str, Counter[int]] = defaultdict(Counter)
-    for sample in samples:
-        classes[sample.patient][_NO_LABEL if sample.label is None else sample.label] += 1
+    classes: dict[str, Counter[_Stratum]] = defaultdict(Counter)
+    for sample, strata in zip(samples, _strata(samples), strict=True):
+        classes[sample.patient].update(strata)
     if len(classes) < len(shares):
         raise ValueError(
             f"{len(classes)} patients cannot be divided into {len(shares)} splits; "
             "bring more patients or name fewer splits"
         )
-    holders: dict[int, list[str]] = defaultdict(list)
+    holders: dict[_Stratum, list[str]] = defaultdict(list)
     for patient in sorted(classes):
         for label in classes[patient]:
             holders[label].append(patient)
@@ -301,16 +303,35 @@ def _divide(samples: Sequence[Sample], shares: Mapping[str, float], seed: int) -
     return division.home
 
 
+def _strata(samples: Sequence[Sample]) -> list[list[_Stratum]]:
+    """What each sample counts for: (head, class), or (head, fifth) of a quantity."""
+    truth = [sample.truth for sample in samples]
+    cuts: list[list[float]] = []
+    for column in zip(*truth, strict=True):
+        known = sorted(value for value in column if math.isfinite(value))
+        quantity = any(value != int(value) for value in known)
+        cuts.append([known[len(known) * fifth // 5] for fifth in range(1, 5)] if quantity else [])
+    return [
+        [
+            (head, sum(value >= cut for cut in cuts[head]) if cuts[head] else int(value))
+            for head, value in enumerate(values)
+            if math.isfinite(value)
+        ]
+        or [_NO_LABEL]
+        for values in truth
+    ]
+
+
 class _Division:
     """Splits while they fill."""
 
-    def __init__(self, classes: Mapping[str, Counter[int]], shares: Mapping[str, float]) -> None:
+    def __init__(self, classes: Mapping[str, Counter[_Stratum]], shares: Mapping[str, float]) -> None:
         self.classes, self.shares = classes, shares
         self.home: dict[str, str] = {}
-        self.all: Counter[int] = Counter()
+        self.all: Counter[_Stratum] = Counter()
         for counts in classes.values():
             self.all.update(counts)
-        self.filled: dict[str, Counter[int]] = {split: Counter() for split in shares}
+        self.filled: dict[str, Counter[_Stratum]] = {split: Counter() for split in shares}
 
     def place(self, patient: str, split: str) -> None:
         """Put a patient into a split."""
@@ -320,7 +341,7 @@ class _Division:
     def best(self, patient: str) -> str:
         """The split that lags most behind its share of the images placed so far, each class weighted by its rarity."""
         counts = self.classes[patient]
-        placed = sum(self.filled.values(), Counter[int]())
+        placed = sum(self.filled.values(), Counter[_Stratum]())
 
         # Behind the share of what is placed, not of the whole: measured against the whole, the largest split looks
         # emptiest until the end, and the rare classes, which come first, would all go there.
@@ -334,7 +355,7 @@ class _Division:
 
         return max(self.shares, key=lag)
 
-    def seat(self, label: int, patients: Sequence[str]) -> None:
+    def seat(self, label: _Stratum, patients: Sequence[str]) -> None:
         """Give each split one patient of a class: train first, then the larger share, as far as patients last."""
         splits = sorted(self.shares, key=lambda split: (split != "train", -self.shares[split], split))
         for split in splits:

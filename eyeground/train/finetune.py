@@ -1,5 +1,6 @@
 """Fine-tuning: samples, an engine and a recipe make a run."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from eyeground.data.loader import EvaluationImages, training_batches
 from eyeground.data.pixels import PixelSource
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
+from eyeground.data.task import Task
 from eyeground.model.engine import Engine
 from eyeground.train.checkpoint import Checkpoints
 from eyeground.train.journal import Journal
@@ -63,61 +65,66 @@ class LearningRate:
 
 
 def predict_all(
-    engine: Engine, images: EvaluationImages, *, batch_size: int, seen: Callable[[int], None] | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.int64], float]:
+    engine: Engine,
+    images: EvaluationImages,
+    *,
+    task: Task,
+    batch_size: int,
+    seen: Callable[[int], None] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Predict a whole set.
 
     Args:
         engine: A trained network.
         images: The set.
+        task: What is asked of each image.
         batch_size: Images per batch.
         seen: Told after each batch how many images it held.
 
     Returns:
-        Scores (N, K), labels (N,) with -1 for none, and the plain mean over batches of the cross-entropy (NaN when
-        there are no labels), as RETFound computes its ``val_loss``.
+        Scores (N, S), truth (N, H) with NaN where not known, and the plain mean over batches of the task's loss (NaN
+        when there are no labels): of classes the cross-entropy, as RETFound computes its ``val_loss``.
 
     Raises:
         TrainingFailed: If a score is not finite.
 
     Example:
+        >>> from eyeground.data.task import classification
         >>> from eyeground.model.spec import ModelSpec
         >>> from eyeground.model.torch.engine import TorchEngine
         >>> engine = TorchEngine(ModelSpec("vit_demo_patch8", classes=3, image_px=16), device="cpu", precision="fp32")
         >>> images = EvaluationImages([Sample("a", Path("."), 0, "p")],
         ...     pixels=lambda s: np.zeros((16, 16, 3), np.uint8), preprocessing=Preprocessing(image_px=16))
-        >>> predict_all(engine, images, batch_size=4)[0].shape
+        >>> predict_all(engine, images, task=classification("abc"), batch_size=4)[0].shape
         (1, 3)
 
     References:
         Our own.
     """
-    scores, labels, losses = [], [], []
+    scores, truth, losses = [], [], []
     for batch in images.batches(batch_size):
         predicted = engine.predict(batch.images).astype(np.float64)
         scores.append(predicted)
-        labels.append(batch.labels)
-        known = batch.labels >= 0
-        if known.any():
-            truth = np.maximum(predicted[known, batch.labels[known]], np.finfo(np.float32).tiny)
-            losses.append(float(-np.log(truth).mean()))
+        truth.append(batch.truth)
+        losses.append(task.loss(predicted, batch.truth))
         if seen:
-            seen(len(batch.labels))
-    found = np.concatenate(scores)
+            seen(len(batch.truth))
+    found, known = np.concatenate(scores), [loss for loss in losses if not math.isnan(loss)]
     if not np.isfinite(found).all():
         raise TrainingFailed(
             "the network answers NaN: its weights are spoiled. Earlier checkpoints are sound. "
             "Try a lower lr or blr, a longer warm-up, clip_norm=1, or precision=fp32"
         )
-    return found, np.concatenate(labels), float(np.mean(losses)) if losses else float("nan")
+    return found, np.concatenate(truth), float(np.mean(known)) if known else float("nan")
 
 
 def finetune(
     *,
     engine: Engine,
+    task: Task,
     train: Sequence[Sample],
     validation: EvaluationImages,
-    score: Callable[[NDArray[np.float64], NDArray[np.int64], float], Verdict],
+    score: Callable[[NDArray[np.float64], NDArray[np.float64], float], Verdict],
     folder: Path,
     pixels: PixelSource,
     preprocessing: Preprocessing,
@@ -138,14 +145,17 @@ def finetune(
     checkpoint_steps: int = 0,
     tensorboard: bool = True,
     stop_wanted: Callable[[], bool] = lambda: False,
+    order: Callable[[int], NDArray[np.int64]] | None = None,
+    epoch_begins: Callable[[int], None] = lambda epoch: None,
 ) -> Progress:
     """Fine-tune a network, or go on with it where a run in the same folder stopped.
 
     Args:
         engine: The network with its optimizer.
+        task: What is asked of each image.
         train: Labelled training samples.
         validation: Labelled images that choose the best epoch.
-        score: Scores (N, K), labels (N,) and the validation loss to a verdict; handed in: training knows no metric.
+        score: Scores (N, S), truth (N, H) and the validation loss to a verdict; handed in: training knows no metric.
         folder: The run's folder; journal and checkpoints go there.
         pixels: Gives a sample's pixels.
         preprocessing: How pixels reach the network.
@@ -166,6 +176,8 @@ def finetune(
         checkpoint_steps: Save after every so many steps, 0 = no.
         tensorboard: Write TensorBoard's files too.
         stop_wanted: True = save and stop.
+        order: Which samples an epoch holds, from its number from 0; always as many. None = all of them, shuffled.
+        epoch_begins: Told the epoch, from 0, before its first step, and again when a run goes on in the middle of it.
 
     Returns:
         Where the run ended.
@@ -179,11 +191,11 @@ def finetune(
     References:
         Zhou et al., Nature 2023.
     """
-    classes = engine.spec.classes
-    micro_batches = len(train) // batch_size
+    images = len(order(0)) if order else len(train)
+    micro_batches = images // batch_size
     if micro_batches < accumulation:
         raise ValueError(
-            f"{len(train)} training images do not fill one step of {batch_size} x {accumulation}; "
+            f"{images} training images do not fill one step of {batch_size} x {accumulation}; "
             "lower batch_size or accumulation"
         )
     steps_per_epoch = micro_batches // accumulation
@@ -202,18 +214,19 @@ def finetune(
             first_epoch=epoch,
             first_batch=first,
             workers=workers,
+            order=order,
         )
         for batch in batches:
             if batch.index < usable:
                 with draws(seed, batch.epoch, "mix", batch.index):
-                    yield mix(batch.images, batch.labels, classes=classes, mixup_alpha=mixup, cutmix_alpha=cutmix)
+                    yield mix(batch.images, task.targets(batch.truth), mixup_alpha=mixup, cutmix_alpha=cutmix)
 
     journal = Journal(folder / "journal.jsonl", tensorboard=folder / "tensorboard" if tensorboard else None)
     parts = Run(
         engine=engine,
         stream=stream,
         learning_rate=lambda e: learning_rate.at(e, epochs=epochs, effective_batch=batch_size * accumulation),
-        validate=lambda e: score(*predict_all(e, validation, batch_size=batch_size)),
+        validate=lambda e: score(*predict_all(e, validation, task=task, batch_size=batch_size)),
         checkpoints=Checkpoints(folder / "checkpoints", keep=keep_checkpoints),
         journal=journal,
         pace=Pace(
@@ -228,6 +241,7 @@ def finetune(
         seed=seed,
         watcher=watcher,
         stop_wanted=stop_wanted,
+        epoch_begins=epoch_begins,
     )
     try:
         return run(parts)

@@ -155,6 +155,7 @@ class Run(Generic[E]):
         seed: Everything random inside the network follows from it and the step.
         watcher: Sees the run go on.
         stop_wanted: Asked after every step; True = save and stop.
+        epoch_begins: Told the epoch, from 0, before its first step, and again when a run goes on in the middle of it.
         examine: Looks at every step's journal line; gives what to add to it, and why to end the run, if so.
 
     References:
@@ -172,6 +173,7 @@ class Run(Generic[E]):
     seed: int
     watcher: Watcher
     stop_wanted: Callable[[], bool] = field(default=lambda: False)
+    epoch_begins: Callable[[int], None] = field(default=lambda epoch: None)
     examine: Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], TrainingFailed | None]] = field(
         default=lambda line: ({}, None)
     )
@@ -203,7 +205,11 @@ def run(parts: Run[E]) -> Progress:
     batches = parts.stream(progress.epoch, progress.steps_in_epoch * pace.accumulation)
     started = saved = time.monotonic()
     spent_before = progress.seconds
+    begun = -1
     while progress.epoch < pace.epochs:
+        if begun != progress.epoch:
+            begun = progress.epoch
+            parts.epoch_begins(begun)
         group = [next(batches) for _ in range(pace.accumulation)]
         _step(parts, progress, group)
         now = time.monotonic()

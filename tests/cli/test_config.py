@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from eyeground.cli.compare_config import CompareConfig
-from eyeground.cli.config import ConfigError, FinetuneConfig
+from eyeground.cli.config import ConfigError
 from eyeground.cli.config_file import check_config, dump_config, load_config, read_values
+from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.cli.pretrain_config import PretrainConfig
 
 KINDS = {"finetune": FinetuneConfig, "pretrain": PretrainConfig, "compare": CompareConfig}

@@ -13,7 +13,8 @@ from timm.data.auto_augment import rand_augment_transform
 from torchvision import transforms
 
 from eyeground.data.augment import Augmentation, draws, mix, seed_from, training_transform
-from eyeground.data.loader import EvaluationImages, order_of, training_batches
+from eyeground.data.loader import EvaluationImages, training_batches
+from eyeground.data.order import order_of
 from eyeground.data.preprocessing import Preprocessing, normalize, square
 from eyeground.data.sample import Sample
 
@@ -136,9 +137,8 @@ def test_an_unknown_rand_augment_string_is_refused() -> None:
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.2, 0.0), (0.0, 1.0), (0.2, 0.2)])
 def test_mixing_keeps_the_truth_in_proportion(mixup: float, cutmix: float) -> None:
     images = np.zeros((4, 3, 8, 8), np.float32) + np.arange(4, dtype=np.float32).reshape(4, 1, 1, 1)
-    labels = np.arange(4)
     with draws(0, "mix"):
-        mixed, targets = mix(images, labels, classes=4, mixup_alpha=mixup, cutmix_alpha=cutmix)
+        mixed, targets = mix(images, np.eye(4, dtype=np.float32), mixup_alpha=mixup, cutmix_alpha=cutmix)
     assert np.allclose(targets.sum(1), 1)
     # Each image holds its own number and its partner's; its mean says how much of each.
     for row in range(4):
@@ -148,7 +148,7 @@ def test_mixing_keeps_the_truth_in_proportion(mixup: float, cutmix: float) -> No
 
 def test_mixing_an_odd_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="must be even, not 3"):
-        mix(np.zeros((3, 3, 4, 4), np.float32), np.zeros(3, np.int64), classes=2, mixup_alpha=0.2, cutmix_alpha=0)
+        mix(np.zeros((3, 3, 4, 4), np.float32), np.eye(3, dtype=np.float32), mixup_alpha=0.2, cutmix_alpha=0)
 
 
 SAMPLES = [Sample(f"{number}.png", Path(), number % 3, str(number)) for number in range(10)]
@@ -163,7 +163,7 @@ def batches(**changes: int) -> list[tuple[int, int, bytes, list[int]]]:
     stream = training_batches(
         SAMPLES, pixels=pixels, preprocessing=Preprocessing(image_px=16), augmentation=Augmentation(), **settings
     )
-    return [(b.epoch, b.index, b.images.tobytes(), b.labels.tolist()) for b in stream]
+    return [(b.epoch, b.index, b.images.tobytes(), b.truth.tolist()) for b in stream]
 
 
 def test_the_stream_is_the_same_from_any_point_with_any_number_of_workers() -> None:

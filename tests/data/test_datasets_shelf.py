@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from eyeground.cli.config import DataSource, FinetuneConfig
+from eyeground.cli.config import DataSource
 from eyeground.cli.dataset import open_dataset, open_manifest
+from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.problem import DataProblems
 from eyeground.data.public import ClassFolders, Layout, PublicDataset, Tables, Volumes, plain

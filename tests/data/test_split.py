@@ -1,5 +1,9 @@
+import hashlib
+import math
 import random
+import statistics
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -217,3 +221,132 @@ def test_real_sets_divide_well(realdata: Path, seed: int) -> None:
         total = sum(counts[label, split] for split in ("train", "val", "test"))
         assert abs(counts[label, "train"] / total - 0.6) < 0.02
         assert abs(counts[label, "test"] / total - 0.2) < 0.02
+
+
+def answered(patients: Sequence[Sequence[tuple[float, ...]]]) -> list[Sample]:
+    """Samples with the truth of several heads; each patient is a list of what its images say."""
+    return [
+        Sample(f"{p}_{i}.png", FOLDER, None, f"p{p}", values=values)
+        for p, images in enumerate(patients)
+        for i, values in enumerate(images)
+    ]
+
+
+def several_heads(patients: int, *, seed: int, missing: float = 0.0) -> list[Sample]:
+    """Two eyes each: three diseases, the third rare, a grade, and a quantity."""
+    draw = random.Random(seed)
+    found = []
+    for _ in range(patients):
+        sick = [float(draw.random() < share) for share in (0.3, 0.1, 0.05)]
+        eyes = [(*sick, float(draw.choice([0, 0, 0, 0, 1, 2, 3])), round(draw.random(), 3)) for _ in range(2)]
+        found.append([tuple(math.nan if draw.random() < missing else value for value in eye) for eye in eyes])
+    return answered(found)
+
+
+def shares(samples: tuple[Sample, ...]) -> dict[str, float]:
+    return {split: count / len(samples) for split, count in Counter(sample.split for sample in samples).items()}
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.4])
+@pytest.mark.parametrize("seed", range(4))
+def test_each_answer_of_each_head_stands_in_all_splits_where_patients_allow(seed: int, missing: float) -> None:
+    samples = several_heads(100, seed=seed, missing=missing)
+    done = split_by_patient(samples, ratios="60:20:20", seed=seed)
+    check_split(done)
+    assert [replace(sample, split="") for sample in done] == samples
+    for head in range(4):
+        holders, places = defaultdict(set), defaultdict(set)
+        for sample in done:
+            if math.isfinite(sample.values[head]):
+                holders[sample.values[head]].add(sample.patient)
+                places[sample.values[head]].add(sample.split)
+        assert len(holders) >= 2
+        for value, patients in holders.items():
+            if len(patients) >= 3:
+                assert places[value] == {"train", "val", "test"}, (head, value)
+    for split, share in (("train", 0.6), ("val", 0.2), ("test", 0.2)):
+        assert abs(shares(done)[split] - share) < 0.04
+
+
+def test_a_rare_head_is_divided_though_common_ones_would_not_ask_for_it() -> None:
+    # The control: by the common head alone, the seven rare patients fall anyhow.
+    patients = [[(float(p % 2), float(p in {3, 18, 31, 44, 57, 70, 83}))] for p in range(90)]
+    done = split_by_patient(answered(patients), ratios="60:20:20", seed=0)
+    rare = Counter(sample.split for sample in done if sample.values[1] == 1)
+    assert min(rare[split] for split in ("train", "val", "test")) >= 1
+    fallen = []
+    for seed in range(20):
+        common = split_by_patient(
+            answered([[values[:1] for values in p] for p in patients]), ratios="60:20:20", seed=seed
+        )
+        fallen.append({s.split for s, told in zip(common, patients, strict=True) if told[0][1] == 1})
+    assert any(len(splits) < 3 for splits in fallen)
+
+
+def test_several_heads_divide_the_same_whatever_the_order() -> None:
+    samples = several_heads(60, seed=5, missing=0.3)
+    done = homes(split_by_patient(samples, ratios="60:20:20", seed=1))
+    random.Random(0).shuffle(samples)
+    assert homes(split_by_patient(samples, ratios="60:20:20", seed=1)) == done
+    assert homes(split_by_patient(samples, ratios="60:20:20", seed=2)) != done
+
+
+def test_a_missing_label_is_no_class_of_its_own() -> None:
+    # With NaN read as 0 the known answers would be lost among the unknown ones.
+    patients = [[(float(p < 6) if p < 12 else math.nan, float(p % 2))] for p in range(120)]
+    done = split_by_patient(answered(patients), ratios="60:20:20", seed=0)
+    for value in (0.0, 1.0):
+        assert {sample.split for sample in done if sample.values[0] == value} == {"train", "val", "test"}
+    as_zero = [[tuple(0.0 if math.isnan(value) else value for value in image) for image in p] for p in patients]
+    planted = split_by_patient(answered(as_zero), ratios="60:20:20", seed=0)
+    assert [sample.split for sample in planted] != [sample.split for sample in done]
+
+
+def test_images_without_any_known_answer_are_divided_too() -> None:
+    done = split_by_patient(answered([[(math.nan, math.nan)] for _ in range(10)]), ratios="60:20:20", seed=0)
+    assert Counter(sample.split for sample in done) == {"train": 6, "val": 2, "test": 2}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_quantity_is_alike_in_all_splits(seed: int) -> None:
+    draw = random.Random(seed)
+    done = split_by_patient(answered([[(draw.gauss(15.3, 4.2),)] for _ in range(150)]), ratios="60:20:20", seed=seed)
+    for split, share in (("train", 0.6), ("val", 0.2), ("test", 0.2)):
+        assert abs(shares(done)[split] - share) < 0.02
+        values = [sample.values[0] for sample in done if sample.split == split]
+        # Thirty drawn blindly would differ by 4.2 / sqrt(30) = 0.77 on average.
+        assert abs(statistics.mean(values) - 15.3) < 1.2
+        cuts = statistics.quantiles((sample.values[0] for sample in done), n=5)
+        fifths = Counter(sum(value >= cut for cut in cuts) for value in values)
+        assert max(fifths.values()) - min(fifths[k] for k in range(5)) <= 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_quantity_of_whole_numbers_keeps_the_ratios(seed: int) -> None:
+    # Pressure in mmHg, age in years, thickness in um: each value is no class that has to stand in every split.
+    draw = random.Random(seed)
+    done = split_by_patient(
+        answered([[(float(draw.randint(20, 90)),)] for _ in range(100)]), ratios="60:20:20", seed=seed
+    )
+    for split, share in (("train", 0.6), ("val", 0.2), ("test", 0.2)):
+        assert abs(shares(done)[split] - share) < 0.03
+
+
+def test_a_quantity_that_is_mostly_one_value_is_divided() -> None:
+    done = split_by_patient(answered([[(0.3 if p % 10 else p / 100,)] for p in range(100)]), ratios="60:20:20", seed=0)
+    for split, share in (("train", 0.6), ("val", 0.2), ("test", 0.2)):
+        assert abs(shares(done)[split] - share) < 0.03
+
+
+def test_splits_of_one_label_are_those_of_before() -> None:
+    """Hashes of what a8bf2ce gave, before there were heads: an old run can be made again."""
+
+    def told(samples: tuple[Sample, ...]) -> str:
+        return hashlib.sha256(" ".join(sample.split for sample in samples).encode()).hexdigest()[:16]
+
+    labels = [0] * 40 + [1] * 9 + [2] * 4 + [None] * 3
+    samples = [Sample(f"{n}.png", FOLDER, label, f"p{n // 2 if n < 40 else n}") for n, label in enumerate(labels)]
+    assert told(split_by_patient(samples, ratios="60:20:20", seed=0)) == "c268e15b4c634dde"
+    assert told(split_by_patient(samples, ratios="55:15:30", seed=7)) == "5a526eb9c5324f73"
+    train = [Sample(f"{n}.png", FOLDER, n * 7 % 5, f"p{n // 2}", split="train") for n in range(50)]
+    assert told(hold_out_validation(train, 0.25, 3)) == "b04fd6650c2bb716"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from eyeground.cli import public_sets
-from eyeground.cli.config import FinetuneConfig
+from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.data.delivery import RECORD
 from eyeground.data.public import Download, PublicDataset
 from eyeground.pick import names, pick

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eyeground.cli.config import ConfigError, FinetuneConfig
+from eyeground.cli.config import ConfigError
 from eyeground.cli.config_file import load_config
 from eyeground.cli.dataset import Dataset
 from eyeground.cli.features import dataset_of, features_of
+from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.cli.probing import METRICS, PROBES, run_probe
 from eyeground.cli.recipe import preprocessing_of, spec_of
 from eyeground.data.loader import EvaluationImages

@@ -92,3 +92,13 @@ def test_a_prepared_folder_trains_and_is_known_as_the_images_it_was_made_from(
         for name in ("raw", "prepared")
     ]
     assert scores[0] == scores[1]
+
+
+def test_the_truth_of_several_heads_goes_with_the_images(eyeground: Call, phantoms: Path, tmp_path: Path) -> None:
+    rows = read_table(phantoms / "labels.csv")
+    words = ("data", "prepare", phantoms / "images", "--table", phantoms / "labels.csv", "--group-column", "patient")
+    assert eyeground(*words, "--store-px", 64, "--keep", "GLA", "--keep", "DR", "--out", tmp_path / "ready").code == 0
+    kept = {row["source_file"]: (row["GLA"], row["DR"]) for row in read_table(tmp_path / "ready" / "manifest.csv")}
+    assert kept == {row["file"]: (row["GLA"], row["DR"]) for row in rows}
+    refused = eyeground(*words, "--keep", "GLB", "--out", tmp_path / "other")
+    assert (refused.code, "did you mean 'GLA'" in refused.err) == (2, True)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from eyeground.cli.compare_config import CompareConfig
-from eyeground.cli.config import FinetuneConfig
+from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.cli.pretrain_config import PretrainConfig
 
 from .checkout import PACKAGE, ROOT, modules, shelf, tracked

@@ -26,6 +26,7 @@ def command(
     volumes: Annotated[
         bool, typer.Option("--volumes", help="Without a table: folders inside a class folder are volumes.")
     ] = False,
+    keep: Annotated[list[str] | None, typer.Option(help="Column to take over; may be repeated.")] = None,
     unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Take images without labels too.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Threads; 0 = one per core.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
@@ -53,6 +54,8 @@ def command(
         store_px=store_px,
         slices=slices,
         workers=workers,
-        labels_required=not unlabelled,
+        # The truth of several heads stands in columns of its own, beside no label or one that is not asked for.
+        labels_required=not unlabelled and not keep,
         as_json=as_json,
+        keep=keep or (),
     )

@@ -13,9 +13,9 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
 ) -> None:
     """Fine-tune a model on labelled images, judge it on other patients, and write a report."""
-    from eyeground.cli.config import FinetuneConfig
     from eyeground.cli.config_file import load_or_resume
     from eyeground.cli.experiment import run_experiment
+    from eyeground.cli.finetune_config import FinetuneConfig
 
     name, settings = load_or_resume(config, overrides or [], resume, kind=FinetuneConfig, verb="finetune")
     run_experiment(settings, name=name, resume=resume, as_json=as_json)

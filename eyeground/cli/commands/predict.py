@@ -16,6 +16,9 @@ def command(
         str | None, typer.Option(help="B-scans of a volume: center, all, or every:N; none = as trained.")
     ] = None,
     volumes: Annotated[bool, typer.Option("--volumes", help="Each folder given is one volume of slices.")] = False,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="Use the run's calibration: tempered scores, sets, thresholds.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 32,
     engine: Annotated[Framework | None, typer.Option(help="Framework; by default the one it was trained in.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = "auto",
@@ -26,6 +29,6 @@ def command(
     from eyeground.cli.answers import answer_images
 
     answer_images(
-        run, paths, out=out, slices=slices, volumes=volumes, batch_size=batch_size, framework=engine,
-        device=device, precision=precision, as_json=as_json,
+        run, paths, out=out, slices=slices, volumes=volumes, calibrated=calibrated, batch_size=batch_size,
+        framework=engine, device=device, precision=precision, as_json=as_json,
     )  # fmt: skip

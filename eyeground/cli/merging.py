@@ -1,0 +1,97 @@
+"""A run that holds only what was learned -> a run that holds the whole network."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from eyeground.cli.config import ConfigError
+from eyeground.cli.console import answer, tell
+from eyeground.cli.trained import open_run
+from eyeground.model.adaptation import Adaptation
+from eyeground.model.torch.engine import TorchEngine
+from eyeground.train.checkpoint import CheckpointError, Checkpoints
+
+# Scores of two networks that are the same but for the order of sums differ by less.
+_BOUND = 1e-5
+_IMAGES = 8
+
+
+def merge_run(run: Path, *, out: Path, base: str = "", as_json: bool = False) -> None:
+    """Put what a run learned into the weights it was learned on, and write the whole as a run.
+
+    LoRA's matrices go into the layers they belong to, so that any framework can open the result; adapters stay, as part
+    of the network.
+
+    Args:
+        run: The run's folder.
+        out: Folder to make.
+        base: Where the weights are that it was trained on; empty = where they were then.
+        as_json: End with one JSON line.
+
+    Raises:
+        ConfigError: If the run is whole already, or the folder holds something.
+        CheckpointError: If the run holds no sound checkpoint, or the merged network says something else.
+        WeightsRefused: If the weights it belongs to are gone or are others.
+
+    References:
+        Hu et al., "LoRA: Low-rank adaptation of large language models", ICLR 2022.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out}: already there; choose another --out")
+    if not (run / "checkpoints").is_dir():
+        raise CheckpointError(
+            f"{run}: not a run (no checkpoints folder); give the folder that 'eyeground finetune' made"
+        )
+    checkpoint = Checkpoints(run / "checkpoints").best()
+    if not checkpoint.model.get("base"):
+        raise ConfigError(f"{run} is whole already: there is nothing to merge; use it as it is")
+    trained = open_run(run, device="cpu", precision="fp32", base=base)
+    if not isinstance(trained.engine, TorchEngine):
+        raise ConfigError(f"{run}: only torch's runs hold what was learned alone")
+    spec, weights = trained.engine.whole()
+    model = {
+        **checkpoint.model,
+        "spec": spec.to_json(),
+        "adaptation": Adaptation().to_json(),
+        "base": None,
+        "merged_from": {"run": run.name, "weights_sha256": trained.weights_sha256, **checkpoint.model["base"]},
+    }
+    Checkpoints(out / "checkpoints").save(
+        step=checkpoint.step,
+        state={"weights": weights},
+        progress={**checkpoint.progress, "finished": True},
+        model=model,
+        best_step=checkpoint.step,
+    )
+    for name in ("config.yaml", "split.csv"):
+        if (run / name).is_file():
+            shutil.copyfile(run / name, out / name)
+    merged = open_run(out, device="cpu", precision="fp32")
+    images = np.random.default_rng(0).standard_normal((_IMAGES, 3, spec.image_px, spec.image_px)).astype(np.float32)
+    error = float(np.abs(merged.engine.predict(images) - trained.engine.predict(images)).max())
+    if not error <= _BOUND:
+        shutil.rmtree(out)
+        raise CheckpointError(f"the merged network's scores differ by {error:.1e} from the run's (bound {_BOUND:.0e})")
+    before, after = (_size_mib(Checkpoints(place / "checkpoints").best().folder) for place in (run, out))
+    tell(
+        f"learned  {before:.1f} MiB, on {checkpoint.model['base']['weights']}",
+        f"merged   {after:.1f} MiB; scores of {_IMAGES} images differ by {error:.1e} at most",
+    )
+    answer(
+        {
+            "out": str(out),
+            "step": checkpoint.step,
+            "scores_max_error": error,
+            "delta_mib": round(before, 3),
+            "merged_mib": round(after, 3),
+            "weights_sha256": merged.weights_sha256,
+        },
+        as_json=as_json,
+        last_line=f"merged run: {out}",
+    )
+
+
+def _size_mib(folder: Path) -> float:
+    """Size of a checkpoint's weights. Unit: MiB."""
+    return (folder / "weights.safetensors").stat().st_size / 2**20
