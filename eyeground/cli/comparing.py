@@ -8,12 +8,10 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from eyeground.atomic_file import write_whole
 from eyeground.cli.compare_config import CompareConfig, Initialization, Way
@@ -24,6 +22,7 @@ from eyeground.cli.dataset import Dataset, fingerprint
 from eyeground.cli.features import dataset_of, features_of
 from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.cli.initializations import Origin, origins, slug
+from eyeground.cli.label_fraction import share_labels, stretch
 from eyeground.cli.linear import fit_linear
 from eyeground.cli.objective import objective_of, task_of
 from eyeground.cli.prediction import predict_split
@@ -39,10 +38,19 @@ from eyeground.evaluate.probe import knn_probe, logistic_probe, subset_of_labels
 from eyeground.train.checkpoint import Checkpoints
 from eyeground.train.loop import Interrupted
 
-# A small part of the labels makes short epochs: so many times more of them are trained, at the most.
-_MOST_EPOCHS = 10
 # What decides whether two runs can share an open data set.
-_DATA_KEYS = {"data", "classes", "ordered", "split", "split_seed", "val_fraction", "slices", "crop_field", "store_px"}
+_DATA_KEYS = {
+    "data",
+    "task",
+    "classes",
+    "ordered",
+    "split",
+    "split_seed",
+    "val_fraction",
+    "slices",
+    "crop_field",
+    "store_px",
+}
 
 
 @dataclass(frozen=True)
@@ -277,8 +285,10 @@ class _Grid:
         rows = rows[subset_of_labels(known.labels[rows], patients, run.fraction, run.seed)]
         x, y, classes = known.features, known.labels, len(known.classes)
         if run.way.name == "linear":
-            task = task_of(config, self._dataset(config))
-            objective = objective_of(config, self._dataset(config), task)
+            dataset = share_labels(self._dataset(config), run.fraction, run.seed)
+            config = stretch(config, run.fraction, len(rows))
+            task = task_of(config, dataset)
+            objective = objective_of(config, dataset, task)
             score = selection_score(config.select_by, task)
             scores, best = fit_linear(config, known, rows, objective=objective, score=score)
             facts = {"weights_report": known.facts["load_report"], "images": len(rows), "best_epoch": best}
@@ -292,14 +302,11 @@ class _Grid:
 
     def _finetune(self, run: Run, config: FinetuneConfig, folder: Path) -> tuple[Predictions, dict[str, Any]]:
         """Fine-tune on the wanted share of the labels, or go on where that stopped."""
-        dataset = _share(self._dataset(config), run.fraction, run.seed)
+        dataset = share_labels(self._dataset(config), run.fraction, run.seed)
         images = len(dataset.of("train"))
-        epochs = min(math.ceil(config.epochs / run.fraction), _MOST_EPOCHS * config.epochs)
-        batch = min(config.batch_size, images)
-        config = config.model_copy(update={"epochs": epochs, "batch_size": batch, "accumulation": 1
-                                           if batch < config.batch_size else config.accumulation})  # fmt: skip
+        config = stretch(config, run.fraction, images)
         before = Checkpoints(folder / "checkpoints").newest(parts=())
-        tensors = None if before and not before.model["base"] else starting_weights(config)
+        tensors = None if before and not before.model.get("base") else starting_weights(config)
         parts = build_parts(config, dataset, tensors=tensors, before=before)
         report = {status: list(keys) for status, keys in parts.weights_report.items()}
         watcher = TrainingWatcher(lines=False)
@@ -324,17 +331,6 @@ class _Grid:
 def _kept(config: FinetuneConfig) -> dict[str, Any]:
     """What decides a run's result and is written down with it."""
     return config.model_dump(mode="json", exclude=set(FREE_KEYS) | {"weights", "seed"})
-
-
-def _share(dataset: Dataset, fraction: float, seed: int) -> Dataset:
-    """Leave only a share of the training patients."""
-    if fraction == 1:
-        return dataset
-    train_part = dataset.of("train")
-    labels = np.array([-1 if sample.label is None else sample.label for sample in train_part])
-    rows = subset_of_labels(labels, [sample.patient for sample in train_part], fraction, seed)
-    kept = {train_part[row].id for row in rows.tolist()}
-    return replace(dataset, samples=tuple(s for s in dataset.samples if s.split != "train" or s.id in kept))
 
 
 def _expected(spent: Mapping[str, Sequence[float]], way: str) -> float:

@@ -71,6 +71,10 @@ def convert_weights(
     if out.exists() and not force:
         raise ConfigError(f"--out {out}: already there; choose another name, or say --force to replace it")
     file, preprocessing = _open(source, fc_norm_passes)
+    if target in ("paddle", "mindspore") and file.spec.adapter_width:
+        raise ConfigError(
+            f"{source} has adapters inside its blocks, which are not offered for {target}; onnx and safetensors are"
+        )
     if target in ("paddle", "mindspore") and (file.spec.vit is None or file.spec.options):
         raise ConfigError(
             f"{file.spec.name}{' with model_options' if file.spec.options else ''} can be converted to onnx and "

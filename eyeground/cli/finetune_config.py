@@ -56,6 +56,16 @@ class HeadKeys(Strict):
             return {**values, "classes": ["0", "1", "2", "3", "4"]}
         return values
 
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> "HeadKeys":
+        """Refuse keys that would change nothing."""
+        of_quantity = [key for key in ("low", "high", "unit") if getattr(self, key) not in (None, "")]
+        if self.kind != "quantity" and of_quantity:
+            raise ValueError(f"{', '.join(of_quantity)} belong to kind: quantity, not to kind: {self.kind}")
+        if self.kind == "yes_no" and self.classes:
+            raise ValueError("classes belong to kind: classes or grades, not to kind: yes_no")
+        return self
+
 
 class FinetuneConfig(RunConfig):
     """Everything ``eyeground finetune`` can be told; the defaults are RETFound's recipe of 2025-04.
@@ -193,7 +203,11 @@ class FinetuneConfig(RunConfig):
             wrong.append(f"mixup and cutmix blend classes, which task: {self.task} has not")
         for key, (owner, chosen) in _OWNERS.items():
             if key in self.model_fields_set and owner not in chosen(self) and getattr(self, key) != _default(key):
-                wrong.append(f"{key} belongs to {owner}, and would change nothing with {', '.join(chosen(self))}")
+                wrong.append(
+                    f"{key} belongs to {owner}, and would change nothing with {', '.join(map(str, chosen(self)))}"
+                )
+        if {"balanced_sampling", "oversample"} <= set(self.imbalance):
+            wrong.append("imbalance names balanced_sampling and oversample, but an epoch is drawn in one way: name one")
         try:
             check_strategies(self.imbalance, double=self.double_correction)
         except ValueError as error:

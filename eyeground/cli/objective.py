@@ -37,20 +37,21 @@ def heads_of(config: FinetuneConfig) -> tuple[Head, ...]:
     References:
         Our own.
     """
+    heads: tuple[Head, ...] = ()
     try:
         if config.task == "heads":
-            return tuple(
+            heads = tuple(
                 Head(each.name, each.kind, each.classes, each.column, each.low, each.high, each.unit)
                 for each in config.heads
             )
         if config.task == "multilabel":
-            return tuple(Head(name) for name in config.classes or ())
+            heads = tuple(Head(name) for name in config.classes or ())
         if config.task == "regression":
             low, high = config.scale
-            return (Head(config.data[0].label or "label", "quantity", low=low, high=high, unit=config.unit),)
+            heads = (Head(config.data[0].label or "label", "quantity", low=low, high=high, unit=config.unit),)
+        return Task(config.task, heads).heads if heads else ()
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return ()
 
 
 def task_of(config: FinetuneConfig, dataset: Dataset) -> Task:
@@ -134,7 +135,7 @@ def objective_of(config: FinetuneConfig, dataset: Dataset, task: Task) -> Object
     shifts: list[tuple[float, ...]] = []
     try:
         for head, found in zip(task.heads, counts, strict=True):
-            classed = head.kind != "quantity" and min(found) > 0
+            classed = head.kind != "quantity"
             weights.append(weigh(found, classes=head.classes) if "weighted" in wanted and classed else ())
             shifts.append(_shift(head, found, config.logit_tau) if "logit_adjust" in wanted and classed else ())
         return Objective(

@@ -178,6 +178,8 @@ def run_probe(
 
 def _open(config: FinetuneConfig) -> Dataset:
     """Open the data, and refuse what cannot be probed."""
+    if config.task not in ("multiclass", "ordinal"):
+        raise ConfigError(f"a probe is of classes or grades, not of task: {config.task}")
     dataset = dataset_of(config)
     wrong = []
     if len(dataset.classes) < 2:

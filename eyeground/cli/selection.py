@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from eyeground.cli.config import ConfigError
 from eyeground.data.task import Head, Task
+from eyeground.evaluate.agreement import TITLES, agree, reasons_undefined
 from eyeground.evaluate.profiles import retfound2025
 from eyeground.pick import names, pick
 from eyeground.train.loop import Verdict
@@ -17,7 +18,7 @@ Score = Callable[[Array, Array, float], Verdict]
 
 # Smaller is better for these; selection looks for the largest.
 _SMALLER = ("ece", "brier", "log_loss", "hamming", "mae", "rmse")
-_OF_QUANTITY = ("r2", "mae", "rmse")
+_OF_QUANTITY = ("concordance", "r2", "mae", "rmse")
 
 
 def selection_score(select_by: str, task: Task) -> Score:
@@ -25,7 +26,7 @@ def selection_score(select_by: str, task: Task) -> Score:
 
     Args:
         select_by: ``mean`` = (macro F1 + macro AUROC + kappa) / 3 as RETFound has it (of grades the quadratic-weighted
-            kappa, of a quantity R2), or one metric's name. With several heads, its mean over them.
+            kappa, of a quantity Lin's concordance), or one metric's name. With several heads, its mean over them.
         task: What is asked.
 
     Returns:
@@ -93,15 +94,11 @@ def _means(found: Mapping[str, float]) -> dict[str, float]:
 def _of_head(head: Head, select_by: str, scores: Array, truth: Array) -> tuple[dict[str, float], float, list[str]]:
     """One head's metrics, what selects by it, and reasons of undefined ones."""
     if head.kind == "quantity":
-        error = scores[:, 0] - truth
-        spread = float(((truth - truth.mean()) ** 2).sum())
-        found = {
-            "r2": 1 - float((error**2).sum()) / spread if spread > 0 else math.nan,
-            "mae": float(np.abs(error).mean()),
-            "rmse": float(np.sqrt((error**2).mean())),
-        }
-        notes = [] if spread > 0 else ["validation r2 is undefined: all values are the same"]
-        chosen = found["r2" if select_by == "mean" else select_by] if select_by in (*found, "mean") else math.nan
+        measured = dict(zip(TITLES, agree(truth, scores[:, 0], np.ones((1, len(truth))))[0].tolist(), strict=True))
+        found = {name: measured[name] for name in _OF_QUANTITY}
+        reasons = dict(zip(TITLES, reasons_undefined(truth, scores[:, 0]), strict=True))
+        notes = [f"validation {name} is undefined: {reasons[name]}" for name in found if math.isnan(found[name])]
+        chosen = found.get("concordance" if select_by == "mean" else select_by, math.nan)
         return found, -chosen if select_by in _SMALLER else chosen, notes
     if head.kind == "yes_no":
         scores = np.concatenate([1 - scores, scores], axis=1)

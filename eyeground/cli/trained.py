@@ -158,6 +158,10 @@ def open_run(
         )
     checkpoint = Checkpoints(run / "checkpoints").best()
     model = checkpoint.model
+    if "classes" in model:
+        raise CheckpointError(
+            f"{run}: made by an earlier Eyeground; fine-tune it once more (weights={run} starts from it)"
+        )
     if "task" not in model:
         raise CheckpointError(
             f"{run}: this run was pre-trained and knows no classes; fine-tune it first: "

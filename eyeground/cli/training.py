@@ -101,7 +101,7 @@ def read_parts(config: FinetuneConfig, *, resume: Path | None, before: Checkpoin
         raise ConfigError(str(error)) from error
     # A run that goes on has its weights in the checkpoint, and where it started from may be gone by now; not so where a
     # checkpoint holds only what is learned on top of it.
-    tensors = None if before and not before.model["base"] else starting_weights(config)
+    tensors = None if before and not before.model.get("base") else starting_weights(config)
     split = resume / "split.csv" if resume else None
     dataset = open_dataset(
         config.data,

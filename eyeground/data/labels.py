@@ -75,7 +75,10 @@ def read_labels(
     entries, problems, conflicts = _entries(listing, rows, list(used), labels_required, source, heads)
     if heads and labels_required:
         bare = [entry for entry in entries if not any(map(math.isfinite, entry.values))]
-        if bare and not problems:
+        if bare and len(bare) == len(entries):
+            named = ", ".join(head.name for head in heads)
+            problems.append(Problem(f"no row has a label of {named}; fill its column", path.name, None, source))
+        elif bare and not problems:
             notes.append(f"{len(bare)} images have no label of any head and are left out (first: {bare[0].file})")
             entries = [entry for entry in entries if any(map(math.isfinite, entry.values))]
     if not rows:
@@ -138,6 +141,7 @@ def _entries(
                 values.append(head.read(word))
             except ValueError as error:
                 wrong.append(str(error))
+                values.append(math.nan)
         file = name
         try:
             file = listing.find(name) if name else ""

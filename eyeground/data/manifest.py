@@ -287,7 +287,7 @@ def _found(source: Source, labels_required: bool, heads: Sequence[Head]) -> Foun
         )
     roles = ("file", "label", "group", "eye", "site", "camera", "split")
     columns: dict[str, str | None] = {role: getattr(source, role) for role in roles}
-    if len(heads) == 1 and source.label:
+    if len(heads) == 1 and source.label and not heads[0].column:
         heads = [replace(heads[0], column=source.label)]
     return read_labels(
         listing,

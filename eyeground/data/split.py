@@ -309,7 +309,9 @@ def _strata(samples: Sequence[Sample]) -> list[list[_Stratum]]:
     cuts: list[list[float]] = []
     for column in zip(*truth, strict=True):
         known = sorted(value for value in column if math.isfinite(value))
-        quantity = any(value != int(value) for value in known)
+        # Whole numbers may be grades or a pressure in mmHg: no scale of grades is so long.
+        many = bool(samples[0].values) and len(set(known)) > 10
+        quantity = many or any(value != int(value) for value in known)
         cuts.append([known[len(known) * fifth // 5] for fifth in range(1, 5)] if quantity else [])
     return [
         [

@@ -231,6 +231,11 @@ class Task:
             raise ValueError("a task needs a head")
         if len(set(names)) < len(names):
             raise ValueError(f"two heads are called {max(names, key=names.count)!r}: give each a name of its own")
+        columns = [f"{h.name}_{c}" for h in self.heads if h.columns > 1 for c in h.classes]
+        columns += [h.name for h in self.heads if h.columns == 1]
+        if self.single is None and len(set(columns)) < len(columns):
+            twice = max(columns, key=columns.count)
+            raise ValueError(f"two heads would share the column score_{twice} of the table: give one another name")
         # Each of several heads has a folder among the results.
         unfit = [name for name in names if self.single is None and (re.search(r"[/\\:]", name) or name[0] in ". ")]
         if unfit:

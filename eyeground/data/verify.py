@@ -1,6 +1,7 @@
 """Every image of a data set really decoded, and the same bytes looked for where they must not be."""
 
 import hashlib
+import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -127,7 +128,10 @@ def _same_bytes(samples: Iterable[Sample], sha256: Mapping[str, str]) -> list[Pr
             both = " and ".join(splits)
             what = f"the very same image stands in {both} ({names}), a leak; join their patients or remove one"
             problems.append(Problem(what, group[0].file, None, group[0].source))
-        if len({sample.label for sample in group if sample.label is not None}) > 1:
+        if any(
+            len({value for value in told if math.isfinite(value)}) > 1
+            for told in zip(*(s.truth for s in group), strict=True)
+        ):
             what = f"the very same image stands under different labels ({names}); correct or remove them"
             problems.append(Problem(what, group[0].file, None, group[0].source))
     return problems

@@ -61,6 +61,13 @@ def test_classes_are_chosen_by_retfounds_mean() -> None:
     assert (verdict.loss, verdict.notes) == (0.5, ())
 
 
+def concordance(truth: np.ndarray, said: np.ndarray) -> float:
+    """Lin's, from its definition."""
+    apart = (truth.mean() - said.mean()) ** 2
+    together = ((truth - truth.mean()) * (said - said.mean())).mean()
+    return float(2 * together / (truth.var() + said.var() + apart))
+
+
 def test_grades_count_how_far_off_an_answer_is() -> None:
     verdict = judged(Task("ordinal", (DR,)), "mean", SAID, GRADES)
     quadratic, plain = (mean_of(GRADES, SAID, weights=weights) for weights in ("quadratic", None))
@@ -69,13 +76,14 @@ def test_grades_count_how_far_off_an_answer_is() -> None:
     assert set(retfound2025.COLUMNS) <= set(verdict.columns)
 
 
-def test_a_quantity_is_chosen_by_r2() -> None:
+def test_a_quantity_is_chosen_by_its_concordance() -> None:
     task = Task("regression", (IOP,))
     verdict = judged(task, "mean", MMHG_SAID[:, None], MMHG)
-    assert verdict.selection == pytest.approx(r2_score(MMHG, MMHG_SAID))
+    assert verdict.selection == pytest.approx(concordance(MMHG, MMHG_SAID))
+    assert verdict.scores["r2"] == pytest.approx(r2_score(MMHG, MMHG_SAID))
     assert verdict.scores["mae"] == pytest.approx(1)
     assert verdict.scores["rmse"] == pytest.approx(math.sqrt(8 / 6))
-    assert set(verdict.columns) == {"val_loss", "selection", "r2", "mae", "rmse"}
+    assert set(verdict.columns) == {"val_loss", "selection", "concordance", "r2", "mae", "rmse"}
     # Of an error the smaller is the better.
     assert judged(task, "mae", MMHG_SAID[:, None], MMHG).selection == pytest.approx(-1)
     worse = judged(task, "rmse", MMHG_SAID[:, None] + 3, MMHG)
@@ -85,7 +93,7 @@ def test_a_quantity_is_chosen_by_r2() -> None:
 def test_several_heads_are_chosen_by_the_mean_over_them() -> None:
     verdict = several()
     amd, dr = mean_of(YES, both(YES_SAID), weights=None), mean_of(GRADES, SAID, weights="quadratic")
-    assert verdict.selection == pytest.approx((amd + dr + r2_score(MMHG, MMHG_SAID)) / 3)
+    assert verdict.selection == pytest.approx((amd + dr + concordance(MMHG, MMHG_SAID)) / 3)
     assert {"AMD f1_macro", "AMD auroc_macro", "AMD kappa", "DR kappa_quadratic", "IOP mae"} <= set(verdict.columns)
     assert verdict.columns["selection"] == verdict.selection
     assert verdict.columns["val_loss"] == 0.5
@@ -113,7 +121,7 @@ def test_a_missing_label_takes_no_part() -> None:
     verdict = several(amd=np.where(holes, NAN, YES))
     amd = mean_of(YES[~holes], both(YES_SAID[~holes]), weights=None)
     dr = mean_of(GRADES, SAID, weights="quadratic")
-    honest = (amd + dr + r2_score(MMHG, MMHG_SAID)) / 3
+    honest = (amd + dr + concordance(MMHG, MMHG_SAID)) / 3
     assert verdict.selection == pytest.approx(honest)
     planted = several(amd=np.where(holes, 0.0, YES))  # a missing label taken for no
     assert abs(planted.selection - honest) > 1e-3
@@ -122,7 +130,7 @@ def test_a_missing_label_takes_no_part() -> None:
 def test_a_head_without_labels_is_left_out_and_told() -> None:
     verdict = several(amd=np.full(6, NAN))
     dr = mean_of(GRADES, SAID, weights="quadratic")
-    assert verdict.selection == pytest.approx((dr + r2_score(MMHG, MMHG_SAID)) / 2)
+    assert verdict.selection == pytest.approx((dr + concordance(MMHG, MMHG_SAID)) / 2)
     assert "validation has no label of AMD: it takes no part in choosing the epoch" in verdict.notes
     assert not any(name.startswith("AMD") for name in verdict.columns)
     nothing = several(amd=np.full(6, NAN), dr=np.full(6, NAN), iop=np.full(6, NAN))
@@ -136,7 +144,7 @@ def test_a_head_with_one_answer_in_validation_says_why_it_is_undefined() -> None
     assert any(note.startswith("AMD validation auroc_macro is undefined") for note in verdict.notes)
     assert math.isfinite(verdict.selection)
     verdict = several(iop=np.full(6, 15.0))
-    assert "IOP validation r2 is undefined: all values are the same" in verdict.notes
+    assert "IOP validation r2 is undefined: the truth is the same in all 6 images" in verdict.notes
     assert math.isnan(verdict.columns["IOP r2"])
     assert verdict.columns["IOP mae"] == pytest.approx(10 / 6)
 

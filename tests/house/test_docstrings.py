@@ -32,6 +32,7 @@ NO_EXAMPLE = {
     "eyeground.cli.prediction.write_heads": "needs predictions",
     "eyeground.cli.objective.task_of": "needs an open data set",
     "eyeground.cli.objective.objective_of": "needs an open data set",
+    "eyeground.cli.label_fraction.share_labels": "needs an open data set",
     "eyeground.cli.linear.fit_linear": "needs features",
     "eyeground.cli.merging.merge_run": "needs a trained run",
     "eyeground.cli.metrics_table.row_of": "needs predictions",

@@ -190,7 +190,7 @@ def test_head_weights_share_the_loss() -> None:
 
 
 def test_an_objective_that_does_not_fit_its_task_names_every_fault() -> None:
-    with pytest.raises(ValueError, match="class_weights of 'AMD'.*focal_gamma is -1.*head_weights: 5 numbers"):
+    with pytest.raises(ValueError, match=r"class_weights of 'AMD'.*focal_gamma is -1.*head_weights: 5 numbers"):
         Objective(SCREENING, class_weights=((1.0,), (), (), (), ()), focal_gamma=-1, head_weights=(1.0,))
     with pytest.raises(ValueError, match=r"shifts of 'DR' \(grades\)"):
         Objective(SCREENING, shifts=((), (), (1.0, 1.0, 1.0, 1.0), (), ()))

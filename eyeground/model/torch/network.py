@@ -111,10 +111,11 @@ def load(network: nn.Module, tensors: Tensors, *, fresh: Collection[str] = (), h
     if not report.ok:
         wrong = {status: report.lines().get(status, []) for status in ("missing", "unexpected", "mismatched")}
         told = "; ".join(f"{len(keys)} {status}: {', '.join(keys[:8])}" for status, keys in wrong.items() if keys)
-        raise WeightsRefused(
-            f"these weights do not belong to this network ({report.summary()}). {told}. "
-            "Choose the model the file was trained as, or check its image_px, pool and options"
-        )
+        down = next((array for name, array in tensors.items() if name.endswith(".adapter_attn.down.weight")), None)
+        hint = "Choose the model the file was trained as, or check its image_px, pool and options"
+        if down is not None:
+            hint = f"The file has adapters inside its blocks: set adapt=adapter adapter_width={len(down)}"
+        raise WeightsRefused(f"these weights do not belong to this network ({report.summary()}). {told}. {hint}")
     network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in take.items()}, strict=False)
     return report
 
