@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eyeground.cli.calibrating import read_calibration
+from eyeground.cli.calibrating import RECORD, read_calibration
 from eyeground.cli.config import ConfigError
 from eyeground.cli.console import answer, counting, table, tell
 from eyeground.cli.trained import Trained, open_run
@@ -150,13 +150,13 @@ def _calibrations(run: Path, trained: Trained) -> dict[str, Calibration]:
     heads = [head for head in trained.task.heads if head.kind != "quantity"]
     if not heads:
         raise ConfigError(f"--calibrated: {run} predicts a quantity, which has no calibration")
+    places = {head.name: run if trained.task.single else run / "heads" / head.name for head in heads}
+    made = [head for head in heads if (places[head.name] / RECORD).is_file()]
+    if made and len(made) < len(heads):
+        tell(f"not calibrated, for want of labels: {', '.join(head.name for head in heads if head not in made)}")
     return {
-        head.name: read_calibration(
-            run if trained.task.single else run / "heads" / head.name,
-            weights_sha256=trained.weights_sha256,
-            classes=head.classes,
-        )
-        for head in heads
+        head.name: read_calibration(places[head.name], weights_sha256=trained.weights_sha256, classes=head.classes)
+        for head in made or heads
     }
 
 

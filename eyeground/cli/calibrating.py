@@ -178,6 +178,10 @@ def _read_all(run: Path, of: Sequence[str], problems: list[str]) -> tuple[list[_
             notes.append(f"{name or run.name}: a quantity has no classes to calibrate; left out")
             problems += [f"--of {name}:{word}: a quantity has no classes" for word in words[name]]
             continue
+        if heads and (bare := [split for split, file in _TABLES.items() if _is_bare(folder / file)]):
+            notes.append(f"{name}: {' and '.join(bare)} has no label of it; left out")
+            problems += [f"--of {name}:{word}: {' and '.join(bare)} has no label of it" for word in words[name]]
+            continue
         try:
             read.append(_read(run, name, folder, words[name] if of else None))
         except ConfigError as error:
@@ -195,6 +199,14 @@ def _is_quantity(path: Path) -> bool:
         return False
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
         return not any(name.startswith("score_") for name in next(csv.reader(stream), []))
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether a table is there and knows no truth."""
+    if not path.is_file():
+        return False
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        return not any(row.get("truth") for row in csv.DictReader(stream))
 
 
 def _read(run: Path, name: str, folder: Path, words: Sequence[str] | None) -> _Read:

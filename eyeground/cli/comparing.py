@@ -150,6 +150,8 @@ def _settings(config: CompareConfig, init: Initialization, way: Way) -> Finetune
     settings: FinetuneConfig = check_config({**config.finetune, **init.finetune, **way.finetune}, where=where)
     if settings.task not in ("multiclass", "ordinal"):
         raise ConfigError(f"{where}: a comparison is of classes or grades, not of task: {settings.task}")
+    if way.frozen and settings.adapt != "full":
+        raise ConfigError(f"{where}: adapt={settings.adapt} changes nothing where only frozen features are used")
     return settings
 
 
@@ -323,8 +325,11 @@ class _Grid:
 
     def _cell(self, run: Run) -> Cell:
         """Read a finished run."""
-        dataset = next(iter(self._datasets.values()))
-        predictions = read_predictions(self.folder / "runs" / run.folder / "predictions.csv", ordered=dataset.ordered)
+        # Grades stay grades beside a run that takes them for mere classes.
+        ordered = any(dataset.ordered for dataset in self._datasets.values()) or any(
+            settings.graded for settings in self._settings.values()
+        )
+        predictions = read_predictions(self.folder / "runs" / run.folder / "predictions.csv", ordered=ordered)
         return Cell(run.init.name, run.way.name, run.seed, run.fraction, predictions)
 
 

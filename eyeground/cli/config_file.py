@@ -232,7 +232,7 @@ def _sentence(detail: Any, kind: type[BaseModel]) -> str:
         near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
         return f"{where}: unknown key" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{where}: {message[0].lower() + message[1:]}" + (
+    return f"{where and f'{where}: '}{message[0].lower() + message[1:]}" + (
         f" (got {detail['input']!r})" if where and detail["type"] != "missing" else ""
     )
 

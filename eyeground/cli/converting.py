@@ -1,5 +1,6 @@
 """Weights converted between frameworks, and held against each other: what the commands put together."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +89,7 @@ def convert_weights(
             target=target,
             out=out,
             shown=shown,
-            metadata=_metadata(file),
+            metadata=_metadata(file, source),
             threads=threads,
             said=lambda words: tell(f"         {words}"),
         )
@@ -186,7 +187,7 @@ def _open_run(run: Path) -> tuple[WeightsFile, Preprocessing]:
         return _open_file(path, 1, None)
     if checkpoint.model["base"]:
         raise ConfigError(
-            f"{run} holds only what was learned on top of {checkpoint.model['base']['weights']}: make it whole first "
+            f"{run} holds only what was learned on top of {checkpoint.model['places']['base']}: make it whole first "
             f"with eyeground merge {run} --out DIR"
         )
     kept: dict[str, Any] = {
@@ -227,11 +228,13 @@ def _words(file: WeightsFile) -> str:
     return f"{spec.name} at {spec.image_px} px, {head}, {count:,} parameters"
 
 
-def _metadata(file: WeightsFile) -> dict[str, str]:
-    """What a file should say of itself."""
+def _metadata(file: WeightsFile, source: str) -> dict[str, str]:
+    """What a file should say of itself; of a run also what its outputs mean."""
     licence = licence_of(file.path, file.foreign)
     words = {"architecture": file.spec.name, "image_px": str(file.spec.image_px), "source_sha256": file.foreign.sha256}
-    return words | ({"licence": licence} if licence else {})
+    words |= {"licence": licence} if licence else {}
+    found = Checkpoints(Path(source) / "checkpoints").newest(parts=()) if Path(source).is_dir() else None
+    return words | ({"task": json.dumps(found.model["task"])} if found and "task" in found.model else {})
 
 
 def _report(certificate: Certificate) -> None:

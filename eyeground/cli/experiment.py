@@ -126,7 +126,7 @@ def carry_out(
             raise ConfigError(f"{folder}: another run has just been made there; choose another out")
         write_whole(folder / "config.yaml", dump_config(config.model_copy(update={"out": folder})).encode())
         parts.dataset.write_split(folder / "split.csv")
-        _announce(folder, parts, config.weights)
+        _announce(folder, parts, config.weights, config.layer_decay)
         with stop() as stop_wanted:
             watcher = TrainingWatcher(also=lambda epoch, verdict: record_epoch(folder, epoch, verdict.columns))
             try:
@@ -164,7 +164,7 @@ def carry_out(
     return Outcome(folder, round(earlier + time.monotonic() - started, 1), progress.best_epoch, headline)
 
 
-def _announce(folder: Path, parts: Parts, weights: str) -> None:
+def _announce(folder: Path, parts: Parts, weights: str, layer_decay: float) -> None:
     """Say what is about to be trained, on what, from what."""
     counts = ", ".join(f"{len(keys)} {status.replace('_', ' ')}" for status, keys in parts.weights_report.items())
     tell(
@@ -174,6 +174,11 @@ def _announce(folder: Path, parts: Parts, weights: str) -> None:
     )
     if isinstance(parts.engine, TorchEngine) and parts.adaptation.way != "full":
         tell(*(f"learns   {line}" for line in parts.engine.learning.lines()))
+        if parts.adaptation.way in ("bitfit", "lora", "adapter") and layer_decay < 1:
+            tell(
+                f"warning  layer_decay={layer_decay:g} leaves little learning rate to what {parts.adaptation.way} "
+                "adds far from the head; layer_decay=1 lets all of it learn alike"
+            )
     tell(*(f"loss     {line}" for line in _answers(parts.objective)))
     if parts.frozen_batch_norm:
         tell("         batch norm stays on its stored statistics")

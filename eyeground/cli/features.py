@@ -202,19 +202,23 @@ def write_features(config: FinetuneConfig, *, out: Path, as_json: bool) -> None:
     )
 
 
-def _spec(config: FinetuneConfig) -> ModelSpec:
+def _spec(config: FinetuneConfig, tensors: Tensors | None = None) -> ModelSpec:
     """Describe the network."""
+    if config.task not in ("multiclass", "ordinal"):
+        raise ConfigError(
+            f"features are kept with classes or grades, not with task: {config.task}; set task=multiclass"
+        )
     try:
-        return spec_of(config, classes=_CLASSES)
+        return spec_of(config, classes=_CLASSES, tensors=tensors)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
 
 def _features(config: FinetuneConfig, dataset: Dataset | None, place: Path, *, keyed: bool) -> FeatureTable:
     """Find or compute; ``keyed`` = in a folder of its own inside ``place``."""
-    spec = _spec(config).to_json()
     # A missing weights file shows before any image is read.
     tensors = starting_weights(config)
+    spec = _spec(config, tensors).to_json()
     if dataset is None:
         dataset = dataset_of(config)
     volumes: dict[str, list[Sample]] = {}
@@ -265,7 +269,7 @@ def _compute(
     """Send images through the network: a row per volume, what became of the weights' keys, and on what it ran."""
     try:
         engine = TorchEngine(
-            _spec(config),
+            _spec(config, tensors),
             tensors=tensors,
             device=config.device,
             precision=config.precision,

@@ -111,7 +111,7 @@ class FinetuneConfig(RunConfig):
         class_weights: With ``weighted``: ``balanced``, ``inverse``, ``sqrt_inverse``, ``effective``, or a weight for
             each class.
         effective_beta: With ``class_weights: effective``.
-        focal_gamma: With ``focal``: power of (1 - p).
+        focal_gamma: With ``focal``: power of (1 - p), at least 1.
         logit_tau: With ``logit_adjust``: how far.
         oversample_to: With ``oversample``: least size of a class, as a share of the largest.
         double_correction: Correct imbalance twice, knowing it.
@@ -152,10 +152,10 @@ class FinetuneConfig(RunConfig):
     lora_targets: tuple[str, ...] = ("attn.qkv", "attn.proj")
     adapter_width: int = Field(64, ge=1)
 
-    imbalance: tuple[Strategy, ...] = ("none",)
+    imbalance: tuple[Strategy, ...] = Field(("none",), min_length=1)
     class_weights: Weighting | dict[str, float] = "balanced"
     effective_beta: float = Field(0.999, ge=0, lt=1)
-    focal_gamma: float = Field(2.0, gt=0)
+    focal_gamma: float = Field(2.0, ge=1)
     logit_tau: float = Field(1.0, gt=0)
     oversample_to: float = Field(1.0, gt=0, le=1)
     double_correction: bool = False
@@ -170,6 +170,16 @@ class FinetuneConfig(RunConfig):
     def _words(cls, value: Any) -> Any:
         """Grades may be written as numbers."""
         return [str(item) if isinstance(item, int) else item for item in value] if isinstance(value, list) else value
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _named_by_words(cls, value: Any) -> Any:
+        """Grades may be written as numbers; a weight is above 0."""
+        if not isinstance(value, dict):
+            return value
+        if light := [str(name) for name, weight in value.items() if isinstance(weight, int | float) and weight <= 0]:
+            raise ValueError(f"the weight of {', '.join(light)} must be above 0")
+        return {str(name): weight for name, weight in value.items()}
 
     @field_validator("imbalance", mode="before")
     @classmethod
@@ -201,6 +211,19 @@ class FinetuneConfig(RunConfig):
             wrong.append("scale and unit belong to task: regression; a head has low, high and unit of its own")
         if (self.mixup or self.cutmix) and self.task in ("ordinal", "regression"):
             wrong.append(f"mixup and cutmix blend classes, which task: {self.task} has not")
+        if self.task not in ("multiclass", "ordinal") and self.ordered is not None:
+            wrong.append(f"ordered belongs to classes, not to task: {self.task}")
+        if self.task == "regression" and self.label_smoothing:
+            wrong.append("label_smoothing spreads the truth over classes, which task: regression has not")
+        if len(heads := self.heads or (self.classes or () if self.task == "multilabel" else ())) > 1:
+            named = [source.name or source.path.name for source in self.data if source.label]
+            wrong += [f"label of {named[0]} is not read: {len(heads)} heads have a column each"] if named else []
+        plain = set(self.imbalance) <= {"none", "balanced_sampling", "oversample"}
+        if self.engine != "torch" and not (self.adapt == "full" and self.task == "multiclass" and plain):
+            wrong.append(
+                f"engine={self.engine} offers task=multiclass, adapt=full and the plain loss (imbalance by sampling); "
+                "engine=torch offers all"
+            )
         for key, (owner, chosen) in _OWNERS.items():
             if key in self.model_fields_set and owner not in chosen(self) and getattr(self, key) != _default(key):
                 wrong.append(

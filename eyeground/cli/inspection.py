@@ -14,6 +14,7 @@ from eyeground.cli.config import ConfigError, DataSource
 from eyeground.cli.console import answer, counting, table, tell
 from eyeground.cli.dataset import open_manifest
 from eyeground.data.balance import WEIGHTINGS, Imbalance, analyze, class_weights
+from eyeground.data.classes import looks_like_quantity
 from eyeground.data.preprocessing import Preprocessing, square
 from eyeground.data.sample import Sample
 from eyeground.data.verify import verify
@@ -44,7 +45,12 @@ def inspect(source: DataSource, *, picture: Path | None, balance_picture: Path |
     kind = balance_picture.suffix.lower() if balance_picture is not None else ".svg"
     if kind not in (".svg", ".png"):
         raise ConfigError(f"--balance-picture {balance_picture}: its ending says what to draw, .svg or .png")
-    manifest = open_manifest((source,), classes=None, ordered=None)
+    manifest = open_manifest((source,), classes=None, ordered=None, labels_required=False)
+    if looks_like_quantity(manifest.classes, len(manifest.samples)):
+        raise ConfigError(
+            f"the {len(manifest.classes)} labels are numbers, most of a few images: a quantity has no classes; "
+            "name another column with --label-column"
+        )
     sizes: Counter[str] = Counter()
 
     def note_size(sample: Sample, image: RetinalImage) -> None:
@@ -61,6 +67,7 @@ def inspect(source: DataSource, *, picture: Path | None, balance_picture: Path |
         rows.append(
             [name, len(mine), patients, eyes["OD"], eyes["OS"], f"{100 * len(mine) / len(manifest.samples):.1f}%"]
         )
+    bare = sum(sample.label is None for sample in manifest.samples)
     table(f"{len(manifest.samples)} images", ["class", "images", "patients", "OD", "OS", "share"], rows)
     imbalance = analyze(
         {row[0]: row[1] for row in rows},
@@ -68,6 +75,7 @@ def inspect(source: DataSource, *, picture: Path | None, balance_picture: Path |
     )
     table("imbalance", ["measure", "value"], _measures(imbalance))
     tell(*(f"- {line}" for line in imbalance.advice))
+    tell(*([f"{bare} images have no label"] if bare else []))
     common = ", ".join(f"{size} ({count})" for size, count in sizes.most_common(5))
     tell(f"{len(sizes)} sizes, most often {common}", f"{len(sha256) - len(set(sha256.values()))} byte-identical copies")
     tell(*(f"note: {line}" for line in manifest.notes))
@@ -83,6 +91,7 @@ def inspect(source: DataSource, *, picture: Path | None, balance_picture: Path |
     answer(
         {
             "images": len(manifest.samples),
+            "unlabelled": bare,
             "classes": {name: row[1] for name, row in zip(manifest.classes, rows, strict=True)},
             "patients": len({s.patient for s in manifest.samples}) if manifest.patients_known else None,
             "sizes": dict(sizes.most_common()),

@@ -67,6 +67,7 @@ def fit_linear(
         said = head.predict(x[val])
         verdict = score(said, truth[val], objective.task.loss(said, truth[val]))
         if verdict.selection > best or not chosen:
-            chosen, best, kept = epoch + 1, verdict.selection, head.state()
+            best = -math.inf if math.isnan(verdict.selection) else verdict.selection
+            chosen, kept = epoch + 1, head.state()
     head.load_state({"weights": kept["weights"]})
     return head.predict(x[test]), chosen

@@ -1,13 +1,15 @@
 """A run that holds only what was learned -> a run that holds the whole network."""
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 
+from eyeground.atomic_file import write_whole
 from eyeground.cli.config import ConfigError
 from eyeground.cli.console import answer, tell
-from eyeground.cli.trained import open_run
+from eyeground.cli.trained import Trained, open_run
 from eyeground.model.adaptation import Adaptation
 from eyeground.model.torch.engine import TorchEngine
 from eyeground.train.checkpoint import CheckpointError, Checkpoints
@@ -50,32 +52,39 @@ def merge_run(run: Path, *, out: Path, base: str = "", as_json: bool = False) ->
     if not isinstance(trained.engine, TorchEngine):
         raise ConfigError(f"{run}: only torch's runs hold what was learned alone")
     spec, weights = trained.engine.whole()
-    model = {
-        **checkpoint.model,
-        "spec": spec.to_json(),
-        "adaptation": Adaptation().to_json(),
-        "base": None,
-        "merged_from": {"run": run.name, "weights_sha256": trained.weights_sha256, **checkpoint.model["base"]},
-    }
-    Checkpoints(out / "checkpoints").save(
+    part = out.absolute().with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # what a killed merge left
+    place = Checkpoints(part / "checkpoints").save(
         step=checkpoint.step,
         state={"weights": weights},
         progress={**checkpoint.progress, "finished": True},
-        model=model,
+        model={
+            **checkpoint.model,
+            "spec": spec.to_json(),
+            "adaptation": Adaptation().to_json(),
+            "base": None,
+            "places": {},
+            "merged_from": {
+                "run": run.name,
+                "weights_sha256": trained.weights_sha256,
+                "base_sha256": checkpoint.model["base"]["sha256"],
+            },
+        },
         best_step=checkpoint.step,
     )
-    for name in ("config.yaml", "split.csv"):
-        if (run / name).is_file():
-            shutil.copyfile(run / name, out / name)
-    merged = open_run(out, device="cpu", precision="fp32")
-    images = np.random.default_rng(0).standard_normal((_IMAGES, 3, spec.image_px, spec.image_px)).astype(np.float32)
-    error = float(np.abs(merged.engine.predict(images) - trained.engine.predict(images)).max())
+    merged = open_run(part, device="cpu", precision="fp32")
+    error = _difference(trained, merged)
     if not error <= _BOUND:
-        shutil.rmtree(out)
+        shutil.rmtree(part)
         raise CheckpointError(f"the merged network's scores differ by {error:.1e} from the run's (bound {_BOUND:.0e})")
-    before, after = (_size_mib(Checkpoints(place / "checkpoints").best().folder) for place in (run, out))
+    _take_over(run, part, merged.weights_sha256)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.is_dir():
+        out.rmdir()
+    part.rename(out)  # whole, with the list of images it has seen, or not there
+    before, after = (_size_mib(folder) for folder in (checkpoint.folder, out / "checkpoints" / place.name))
     tell(
-        f"learned  {before:.1f} MiB, on {checkpoint.model['base']['weights']}",
+        f"learned  {before:.1f} MiB, on {checkpoint.model['places']['base']}",
         f"merged   {after:.1f} MiB; scores of {_IMAGES} images differ by {error:.1e} at most",
     )
     answer(
@@ -90,6 +99,33 @@ def merge_run(run: Path, *, out: Path, base: str = "", as_json: bool = False) ->
         as_json=as_json,
         last_line=f"merged run: {out}",
     )
+
+
+def _difference(one: Trained, two: Trained) -> float:
+    """Greatest difference of scores on a few images of noise; that of a quantity in its standard deviations."""
+    px = one.engine.spec.image_px
+    images = np.random.default_rng(0).standard_normal((_IMAGES, 3, px, px)).astype(np.float32)
+    apart = np.abs(one.engine.predict(images).astype(np.float64) - two.engine.predict(images))
+    scale = np.concatenate([np.full(head.columns, head.spread) for head in one.task.heads])
+    return float((apart / scale).max())
+
+
+def _take_over(run: Path, out: Path, weights_sha256: str) -> None:
+    """Give a merged run what is known of the run: its images, predictions and metrics, for its scores are the same."""
+    # Under another name: what is merged is no training that could go on.
+    kept = {"config.yaml": "merged_from.yaml", "split.csv": "split.csv"}
+    tables = ("predictions.csv", "predictions_val.csv", "metrics_test.csv", "metrics.json")
+    for folder in (run, *sorted((run / "heads").glob("*"))):
+        place = out / folder.relative_to(run)
+        place.mkdir(parents=True, exist_ok=True)
+        for name in (*kept, *tables):
+            if not (folder / name).is_file():
+                continue
+            content = (folder / name).read_bytes()
+            if name == "metrics.json":
+                told = {**json.loads(content), "weights_sha256": weights_sha256}
+                content = (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode()
+            write_whole(place / kept.get(name, name), content)
 
 
 def _size_mib(folder: Path) -> float:

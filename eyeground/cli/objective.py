@@ -11,6 +11,7 @@ from eyeground.cli.config import ConfigError
 from eyeground.cli.dataset import Dataset
 from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.data.balance import class_weights, log_priors
+from eyeground.data.classes import are_grades
 from eyeground.data.task import Head, Task, classification
 from eyeground.model.objective import Objective
 
@@ -41,11 +42,11 @@ def heads_of(config: FinetuneConfig) -> tuple[Head, ...]:
     try:
         if config.task == "heads":
             heads = tuple(
-                Head(each.name, each.kind, each.classes, each.column, each.low, each.high, each.unit)
+                Head(each.name, each.kind, each.classes, each.column or each.name, each.low, each.high, each.unit)
                 for each in config.heads
             )
         if config.task == "multilabel":
-            heads = tuple(Head(name) for name in config.classes or ())
+            heads = tuple(Head(name, column=name) for name in config.classes or ())
         if config.task == "regression":
             low, high = config.scale
             heads = (Head(config.data[0].label or "label", "quantity", low=low, high=high, unit=config.unit),)
@@ -75,7 +76,7 @@ def task_of(config: FinetuneConfig, dataset: Dataset) -> Task:
             raise ConfigError(f"all labels are {dataset.classes[0]!r}: a classifier needs at least two classes")
         if config.task == "multiclass":
             return classification(dataset.classes)
-        if not dataset.ordered:
+        if not dataset.ordered or not (config.classes or are_grades(dataset.classes)):
             raise ConfigError(
                 f"task: ordinal needs grades, but the labels are {', '.join(dataset.classes)}; give classes in their "
                 "order, or use task: multiclass"
@@ -133,11 +134,17 @@ def objective_of(config: FinetuneConfig, dataset: Dataset, task: Task) -> Object
     weigh = partial(class_weights, how=config.class_weights, beta=config.effective_beta)
     weights: list[tuple[float, ...]] = []
     shifts: list[tuple[float, ...]] = []
-    try:
-        for head, found in zip(task.heads, counts, strict=True):
-            classed = head.kind != "quantity"
+    wrong = []
+    for head, found in zip(task.heads, counts, strict=True):
+        classed = head.kind != "quantity"
+        try:
             weights.append(weigh(found, classes=head.classes) if "weighted" in wanted and classed else ())
             shifts.append(_shift(head, found, config.logit_tau) if "logit_adjust" in wanted and classed else ())
+        except ValueError as error:
+            wrong.append(str(error) if task.single else f"head {head.name!r}: {error}")
+    if wrong:
+        raise ConfigError("; ".join(wrong))
+    try:
         return Objective(
             task,
             class_weights=tuple(weights) if any(weights) else (),
@@ -157,5 +164,5 @@ def _counts(head: Head, truth: Sequence[float]) -> list[int]:
 
 def _shift(head: Head, counts: Sequence[int], tau: float) -> tuple[float, ...]:
     """What logit adjustment adds to a head's outputs in training."""
-    priors = [tau * prior for prior in log_priors(counts)]
+    priors = [tau * prior for prior in log_priors(counts, classes=head.classes)]
     return (priors[1] - priors[0],) if head.kind == "yes_no" else tuple(priors)

@@ -8,6 +8,7 @@ from eyeground.cli.trained import named_weights
 from eyeground.data.augment import Augmentation
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.model.adaptation import Adaptation
+from eyeground.model.architecture import adapter_width_of
 from eyeground.model.spec import VIT_SHAPES, ModelSpec
 from eyeground.model.weights import Tensors
 from eyeground.train.finetune import LearningRate
@@ -113,12 +114,13 @@ def pool_of(config: RunConfig) -> Literal["avg", "cls"]:
     return VIT_SHAPES[config.model].pool if config.model in VIT_SHAPES else "avg"
 
 
-def spec_of(config: FinetuneConfig, *, classes: int) -> ModelSpec:
+def spec_of(config: FinetuneConfig, *, classes: int, tensors: Tensors | None = None) -> ModelSpec:
     """Take the network out of a configuration.
 
     Args:
         config: A checked configuration.
         classes: Number of classes (K).
+        tensors: Starting weights: adapters among them are part of the network, whatever learns now.
 
     Returns:
         What to build.
@@ -141,6 +143,7 @@ def spec_of(config: FinetuneConfig, *, classes: int) -> ModelSpec:
         fc_norm_passes=config.fc_norm_passes,
         drop_path=config.drop_path,
         options=config.model_options,
+        adapter_width=adapter_width_of({name: array.shape for name, array in (tensors or {}).items()}),
     )
 
 

@@ -115,6 +115,8 @@ def judge(
             _write_table(place / "predictions_val.csv", val.table(head))
         if not table.labelled.any():
             tell(f"warning  test has no label of {head.name}: it is not judged")
+            for stale in ("metrics.json", "report.html"):
+                (place / stale).unlink(missing_ok=True)
             continue
         card = _measure(table, resamples)
         results[head.name] = whole = {**card.to_json(), **about}

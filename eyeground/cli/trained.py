@@ -40,6 +40,7 @@ def describe_model(
     weights_report: Mapping[str, Sequence[str]],
     adaptation: Adaptation | None = None,
     base: Mapping[str, Any] | None = None,
+    places: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write down what prediction needs beside the weights.
 
@@ -56,8 +57,9 @@ def describe_model(
         batch_size: Images per batch, in training and in judging.
         weights_report: What became of every key of the weights that training started from.
         adaptation: What learns; None = everything.
-        base: What a checkpoint leaves out, where it holds only what learns: ``weights`` as the configuration names
-            them, ``seed``, and ``sha256`` of the frozen tensors.
+        base: What a checkpoint leaves out, where it holds only what learns: ``seed``, and ``sha256`` of the frozen
+            tensors.
+        places: Where things lie that may be moved: ``base``, by the name that finds those weights again.
 
     Returns:
         Plain values; ``open_run`` reads them back from the checkpoint.
@@ -86,6 +88,7 @@ def describe_model(
         "weights_report": {status: list(keys) for status, keys in weights_report.items()},
         "adaptation": (adaptation or Adaptation()).to_json(),
         "base": dict(base) if base else None,
+        "places": dict(places or {}),
     }
 
 
@@ -236,9 +239,9 @@ def _on_its_base(
     task: Task,
 ) -> TorchEngine:
     """Build a network from the weights it was trained on top of, and put what was learned over them."""
-    told = checkpoint.model["base"]
-    where = base or told["weights"]
-    hint = f"{run} holds only what was learned on top of {told['weights']}"
+    told, place = checkpoint.model["base"], checkpoint.model["places"]["base"]
+    where = base or place
+    hint = f"{run} holds only what was learned on top of {place}"
     try:
         tensors = named_weights(where)
     except (WeightsRefused, CheckpointError) as error:
@@ -287,6 +290,25 @@ def weights_of_run(run: Path) -> Tensors:
     task = read_task(checkpoint.model["task"])
     engine = _on_its_base(run, checkpoint, base="", device="cpu", precision="fp32", threads=0, task=task)
     return engine.whole()[1]
+
+
+def lasting_name(weights: str) -> str:
+    """Name weights so that they are found again from any folder.
+
+    Args:
+        weights: ``random``, a release, a file, or a run's folder.
+
+    Returns:
+        The same, a path from the root on.
+
+    Example:
+        >>> lasting_name("random")
+        'random'
+
+    References:
+        Our own.
+    """
+    return weights if weights == "random" or cached(weights) else str(Path(weights).absolute())
 
 
 def named_weights(weights: str) -> Tensors | None:

@@ -1,7 +1,7 @@
 """The parts of a fine-tuning, and its training: used for one run, and for every run of a comparison."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from eyeground.cli.recipe import (
     starting_weights,
 )
 from eyeground.cli.selection import Score, selection_score
-from eyeground.cli.trained import describe_model
+from eyeground.cli.trained import describe_model, lasting_name
 from eyeground.data.augment import Augmentation, training_transform
 from eyeground.data.balance import epoch_numbers
 from eyeground.data.loader import EvaluationImages
@@ -146,12 +146,14 @@ def build_parts(
     folded = tensors is not None and has_folded_batch_norm(canonical(tensors))
     frozen = config.batch_norm == "frozen" or (config.batch_norm == "auto" and folded)
     precision = config.precision
+    spec = spec_of(config, classes=task.outputs, tensors=tensors)
     if before:
+        spec = replace(spec, adapter_width=before.model["spec"].get("adapter_width", 0))
         frozen, precision = before.model["frozen_batch_norm"], before.model["precision"]
     try:
         engine = build_engine(
             config.engine,
-            spec_of(config, classes=task.outputs),
+            spec,
             tensors=tensors,
             objective=objective,
             adaptation=adaptation_of(config),
@@ -173,6 +175,13 @@ def build_parts(
         raise
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    if before and before.model.get("base") and isinstance(engine, TorchEngine):
+        then, now = before.model["base"]["sha256"], engine.frozen_sha256
+        if then != now:
+            raise WeightsRefused(
+                f"this run learns on top of other weights than {config.weights} holds now (frozen tensors {now[:12]}, "
+                f"then {then[:12]}): set weights in its config.yaml to those it began with"
+            )
     score = selection_score(config.select_by, task)
     loaded = engine.load_report.lines() if engine.load_report else {}
     report = before.model["weights_report"] if before else loaded
@@ -278,6 +287,7 @@ def train(
             weights_report=parts.weights_report,
             adaptation=parts.adaptation,
             base=_base(config, parts),
+            places={"base": lasting_name(config.weights)},
         ),
         order=order_of_epochs(config, dataset.of("train")),
         epoch_begins=_thawing(config, parts),
@@ -285,12 +295,10 @@ def train(
 
 
 def _base(config: FinetuneConfig, parts: Parts) -> dict[str, Any] | None:
-    """What checkpoints of a part that learns alone leave out, and where it is found again."""
+    """What checkpoints of a part that learns alone leave out."""
     if not parts.adaptation.delta or not isinstance(parts.engine, TorchEngine):
         return None
-    # Another command may be typed in another folder.
-    where = config.weights if not Path(config.weights).exists() else str(Path(config.weights).absolute())
-    return {"weights": where, "seed": config.seed, "sha256": parts.engine.frozen_sha256}
+    return {"seed": config.seed, "sha256": parts.engine.frozen_sha256}
 
 
 def order_of_epochs(config: FinetuneConfig, samples: Sequence[Sample]) -> Callable[[int], NDArray[np.int64]] | None:

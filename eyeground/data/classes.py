@@ -1,5 +1,6 @@
 """The classes of a data set: their names and their order, settled from the labels of all sources."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -101,6 +102,33 @@ def are_grades(names: Sequence[str]) -> bool:
         return False
     values = [int(name) for name in names]
     return values == sorted(set(values))
+
+
+def looks_like_quantity(names: Sequence[str], images: int) -> bool:
+    """Tell whether labels are the values of a quantity, not names of classes or grades.
+
+    Args:
+        names: Different labels.
+        images: How many images they stand for.
+
+    Returns:
+        True where all are numbers, more than 20 of them, and most stand for a few images only.
+
+    Example:
+        >>> looks_like_quantity([str(micron) for micron in range(200, 260)], 120), looks_like_quantity(["0", "4"], 120)
+        (True, False)
+
+    References:
+        Our own.
+    """
+
+    def number(name: str) -> bool:
+        try:
+            return math.isfinite(float(name))
+        except ValueError:
+            return False
+
+    return len(names) > 20 and images < 5 * len(names) and all(map(number, names))
 
 
 def _plain(word: str) -> str:

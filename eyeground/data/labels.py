@@ -57,11 +57,8 @@ def read_labels(
         table = open_table(path)
         used, problems = _columns(table, columns, labels_required and not heads, source)
         problems += [
-            Problem(f"there is no column {head.column or head.name!r} for the head {head.name!r}"
-                    f"{nearest(head.column or head.name, table.columns)} It has: {', '.join(table.columns)}",
-                    table.path.name, None, source)
-            for head in heads if (head.column or head.name) not in table.columns
-        ]  # fmt: skip
+            _no_column(table, head, source) for head in heads if (head.column or head.name) not in table.columns
+        ]
         if problems:
             return Found((), tuple(problems), ())
         rows = table.rows([*used.values(), *(head.column or head.name for head in heads)])
@@ -104,7 +101,9 @@ def _columns(
             if name in table.columns:
                 used[role] = name
             else:
-                what = f"there is no column {name!r} (named as {role}){nearest(name, table.columns)} It has: {has}"
+                what = (
+                    f"there is no column {name!r} (named as {role}){nearest(name, table.columns) or '.'} It has: {has}"
+                )
                 problems.append(Problem(what, table.path.name, None, source))
             continue
         present = [column for column in usual if column in table.columns]
@@ -114,6 +113,16 @@ def _columns(
             what = f"there is no column {role!r}; say which column it is with {role}=NAME. It has: {has}"
             problems.append(Problem(what, table.path.name, None, source))
     return used, problems
+
+
+def _no_column(table: Table, head: Head, source: str) -> Problem:
+    """Say that the truth of a head is nowhere."""
+    name = head.column or head.name
+    what = (
+        f"there is no column {name!r} for the head {head.name!r}{nearest(name, table.columns) or '.'} It has "
+        f"{', '.join(table.columns)}. Where none of its labels is known, a column of empty cells will do"
+    )
+    return Problem(what, table.path.name, None, source)
 
 
 def _entries(

@@ -16,6 +16,7 @@ TaskName = Literal["multiclass", "multilabel", "ordinal", "regression", "heads"]
 
 YES_NO = ("no", "yes")
 _WORDS = {"0": 0.0, "no": 0.0, "n": 0.0, "false": 0.0, "1": 1.0, "yes": 1.0, "y": 1.0, "true": 1.0}
+_FOLDER = re.compile(r"(?![. ])[^/\\:\x00-\x1f]*[^/\\:\x00-\x1f. ]")
 _TINY = float(np.finfo(np.float32).tiny)
 
 Array = NDArray[np.float64]
@@ -229,18 +230,20 @@ class Task:
         names = [head.name for head in self.heads]
         if not names:
             raise ValueError("a task needs a head")
-        if len(set(names)) < len(names):
-            raise ValueError(f"two heads are called {max(names, key=names.count)!r}: give each a name of its own")
+        folded = [name.casefold() for name in names]  # some disks take AMD and amd for the same folder
+        if len(set(folded)) < len(names):
+            twice = next(name for name in names if folded.count(name.casefold()) > 1)
+            raise ValueError(f"two heads are called {twice!r}: give each a name of its own")
         columns = [f"{h.name}_{c}" for h in self.heads if h.columns > 1 for c in h.classes]
         columns += [h.name for h in self.heads if h.columns == 1]
         if self.single is None and len(set(columns)) < len(columns):
             twice = max(columns, key=columns.count)
             raise ValueError(f"two heads would share the column score_{twice} of the table: give one another name")
         # Each of several heads has a folder among the results.
-        unfit = [name for name in names if self.single is None and (re.search(r"[/\\:]", name) or name[0] in ". ")]
+        unfit = [name for name in names if self.single is None and not _FOLDER.fullmatch(name)]
         if unfit:
             raise ValueError(
-                f"a head cannot be called {unfit[0]!r}: no slash or colon, no dot or space at the beginning"
+                f"a head cannot be called {unfit[0]!r}: no slash, colon or line break, no dot or space at either end"
             )
 
     @property

@@ -266,3 +266,22 @@ def _some(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     more = len(names) - _MOST_TOLD
     return ", ".join(islice(names, _MOST_TOLD)) + (f" and {more} more" if more > 0 else "")
+
+
+def adapter_width_of(shapes: Mapping[str, Sequence[int]]) -> int:
+    """Tell from weights whether their blocks hold adapters.
+
+    Args:
+        shapes: Shape of each tensor, by any name that ends in timm's.
+
+    Returns:
+        Width of the bottlenecks; 0 = there are none.
+
+    Example:
+        >>> adapter_width_of({"blocks.0.adapter_attn.down.weight": (8, 192)}), adapter_width_of({"norm.bias": (4,)})
+        (8, 0)
+
+    References:
+        Our own.
+    """
+    return next((shape[0] for name, shape in shapes.items() if name.endswith(".adapter_attn.down.weight")), 0)

@@ -17,7 +17,8 @@ class Objective:
         task: The heads.
         class_weights: For each head a weight per class, grade, or (no, yes), each above 0; an empty entry weighs
             nothing; empty = none anywhere.
-        focal_gamma: Power of (1 - p) on each term, at least 0; 0 = plain.
+        focal_gamma: Power of (1 - p) on each term, at least 1 (below it a certain answer has no finite gradient);
+            0 = plain.
         shifts: For each head what is added to its outputs in training only: a number per class, or one for yes; empty
             entries and empty = none.
         head_weights: Share of each head in the loss, above 0; empty = all alike.
@@ -52,8 +53,8 @@ class Objective:
         for head, shift in zip(heads, self.shifts, strict=False):
             if shift and (head.kind in ("grades", "quantity") or len(shift) != head.outputs):
                 wrong.append(f"shifts of {head.name!r} ({head.kind}): one number per class, or one for yes")
-        if self.focal_gamma < 0:
-            wrong.append(f"focal_gamma is {self.focal_gamma}: it cannot be negative")
+        if self.focal_gamma and not self.focal_gamma >= 1:
+            wrong.append(f"focal_gamma is {self.focal_gamma}: it is at least 1, or 0 for the plain loss")
         if self.head_weights and (len(self.head_weights) != len(heads) or min(self.head_weights) <= 0):
             wrong.append(f"head_weights: {len(heads)} numbers above 0 are needed")
         if wrong:

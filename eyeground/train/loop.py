@@ -151,7 +151,8 @@ class Run(Generic[E]):
         checkpoints: Where to save.
         journal: Where to write.
         pace: How long, how often.
-        model: Stored with the weights: what is needed to predict.
+        model: Stored with the weights: what is needed to predict. What stands under ``places`` may change when the run
+            goes on.
         seed: Everything random inside the network follows from it and the step.
         watcher: Sees the run go on.
         stop_wanted: Asked after every step; True = save and stop.
@@ -252,8 +253,8 @@ def _take_up(parts: Run[E]) -> Progress:
 
 def _check_same_task(parts: Run[E], found: Checkpoint) -> None:
     """Refuse a checkpoint of another network, other classes, another preprocessing or another length of epochs."""
-    now = json.loads(json.dumps(dict(parts.model)))
-    other = _differences(found.model, now)
+    now = json.loads(json.dumps({**parts.model, "places": None}))
+    other = _differences({**found.model, "places": None}, now)
     if found.progress["steps_per_epoch"] != parts.pace.steps_per_epoch:
         other.append(f"steps per epoch ({found.progress['steps_per_epoch']} then, {parts.pace.steps_per_epoch} now)")
     if other:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_class_weight
 
-from eyeground.data import balance
 from eyeground.data.balance import (
     WEIGHTINGS,
     Strategy,
@@ -24,7 +23,6 @@ from eyeground.data.balance import (
     epoch_numbers,
     log_priors,
 )
-from eyeground.data.faults import classes as doctors
 from eyeground.data.order import copies, order_of
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -290,7 +288,3 @@ def test_an_empty_class_is_refused_by_name() -> None:
         analyze({"drusen": 0, "normal": 3})
     with pytest.raises(ValueError, match="there is no class"):
         analyze({})
-
-
-def test_the_doctor_judges_by_the_same_limits() -> None:
-    assert (balance.MILD, balance.MODERATE, balance.SEVERE) == (doctors._MILD, doctors._MODERATE, doctors._SEVERE)

@@ -89,7 +89,7 @@ def test_wrong_cells_do_not_hide_missing_files_and_splits(tmp_path: Path) -> Non
 def test_a_missing_column_is_named_with_the_nearest(tmp_path: Path) -> None:
     told = refused(table(tmp_path, ["1.png,1,2,0.5,p"], columns="file,amd,DR,cup_disk_ratio,patient"))
     assert len(told) == 2
-    assert "there is no column 'AMD' for the head 'AMD'; did you mean 'amd'? It has: file, amd, DR" in told[0]
+    assert "there is no column 'AMD' for the head 'AMD'; did you mean 'amd'? It has file, amd, DR" in told[0]
     assert "there is no column 'cup_disc_ratio' for the head 'cdr'; did you mean 'cup_disk_ratio'?" in told[1]
 
 

@@ -145,8 +145,9 @@ def test_each_way_says_what_learns_and_changes_nothing_else(
     changed = {name for name in after if name not in before or not np.array_equal(after[name], before[name])}
     kept = set(after)
     if way in DELTA:
-        told = Checkpoints(run / "checkpoints").best().model["base"]
-        assert told["weights"] == str(base)
+        model = Checkpoints(run / "checkpoints").best().model
+        told = model["base"]
+        assert model["places"] == {"base": str(base)}
         assert len(told["sha256"]) == 64
         assert best(run).stat().st_size < best(base).stat().st_size / (2 if way == "last_n" else 20)
     else:
@@ -173,14 +174,18 @@ def test_each_way_says_what_learns_and_changes_nothing_else(
 def test_the_learned_part_can_be_learned_on(
     adapted: Callable[[str], Path], small: Path, phantoms: Path, tmp_path: Path, eyeground: Call
 ) -> None:
-    # Adapters stay in the network: who goes on with them says so, and who does not is told what to say.
+    # Adapters stay in the network, whatever learns next.
     run = adapted("adapter")
     words = ("finetune", small, f"weights={run}")
     answer = eyeground(*words, f"out={tmp_path / 'on'}", "adapt=adapter", "adapter_width=4")
     assert answer.code == 0, answer.err
-    assert Checkpoints(tmp_path / "on" / "checkpoints").best().model["base"]["weights"] == str(run)
+    assert Checkpoints(tmp_path / "on" / "checkpoints").best().model["places"]["base"] == str(run)
     assert np.isfinite(predicted(eyeground, tmp_path / "on", phantoms, tmp_path / "p.csv")).any()
-    refused(eyeground(*words, f"out={tmp_path / 'none'}"), "adapter_width")
+    answer = eyeground(*words, f"out={tmp_path / 'all'}")
+    assert answer.code == 0, answer.err
+    model = Checkpoints(tmp_path / "all" / "checkpoints").best().model
+    assert (model["spec"]["adapter_width"], model["base"]) == (4, None)
+    refused(eyeground(*words, f"out={tmp_path / 'none'}", "adapt=adapter", "adapter_width=8"), "adapter_width=4")
     assert not (tmp_path / "none").exists()
 
 
@@ -222,7 +227,7 @@ def test_a_part_learned_on_random_weights_finds_them_by_their_seed(
     phantoms: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, eyeground: Call
 ) -> None:
     run = run_of(tmp_path_factory, phantoms, "adapt=bitfit", "seed=5")
-    assert Checkpoints(run / "checkpoints").best().model["base"]["weights"] == "random"
+    assert Checkpoints(run / "checkpoints").best().model["places"]["base"] == "random"
     assert np.isfinite(predicted(eyeground, run, phantoms, tmp_path / "p.csv")).any()
 
 
@@ -233,7 +238,7 @@ def test_another_framework_is_refused_without_being_there(
     monkeypatch.setenv("EYEGROUND_PADDLE_PYTHON", str(tmp_path / "nothing"))
     out = f"out={tmp_path / 'run'}"
     answer = eyeground("finetune", small, "engine=paddle", f"adapt={way}", f"weights={base}", out)
-    refused(answer, f"engine=paddle trains all weights of networks without adapters, not {way}", "engine=torch")
+    refused(answer, "engine=paddle offers task=multiclass, adapt=full and the plain loss", "engine=torch offers all")
     assert not (tmp_path / "run").exists()
 
 

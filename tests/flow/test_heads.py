@@ -288,7 +288,7 @@ def test_a_quantity_ends_in_limits_of_agreement(phantoms: Path, tmp_path: Path, 
     table = read_measurements(run / "predictions.csv", name="cup_disc_ratio", unit="ratio")
     known = {row["file"]: float(row["cup_disc_ratio"]) for row in rows}
     assert table.truth.tolist() == [known[file] for file in table.files]
-    assert list(read_table(run / "metrics_val.csv")[0]) == ["val_loss", "selection", "r2", "mae", "rmse"]
+    assert list(read_table(run / "metrics_val.csv")[0]) == ["val_loss", "selection", "concordance", "r2", "mae", "rmse"]
     assert float(read_table(run / "metrics_test.csv")[0]["mae"]) == pytest.approx(
         np.abs(table.truth - table.said).mean()
     )

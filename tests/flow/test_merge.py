@@ -116,7 +116,7 @@ def test_the_merged_run_remembers_what_it_was_made_of(
     assert after.model["adaptation"]["way"] == "full"
     assert after.model["spec"]["adapter_width"] == 4
     assert after.model["merged_from"]["weights_sha256"] == before.sha256["weights"]
-    assert after.model["merged_from"]["sha256"] == before.model["base"]["sha256"]
+    assert after.model["merged_from"]["base_sha256"] == before.model["base"]["sha256"]
     assert {key: after.model[key] for key in ("task", "preprocessing", "ordered")} == {
         key: before.model[key] for key in ("task", "preprocessing", "ordered")
     }

@@ -145,17 +145,41 @@ def test_the_weight_of_a_grade_counts_at_each_of_its_levels() -> None:
 
 
 @pytest.mark.parametrize("kind", ["classes", "yes_no", "grades"])
-def test_focal_with_a_tiny_gamma_is_the_plain_loss(kind: str) -> None:
+@pytest.mark.parametrize("gamma", [1.0, 2.0, 3.5])
+def test_focal_is_the_plain_loss_with_what_is_known_counting_less(kind: str, gamma: float) -> None:
     head = {"classes": Head("h", "classes", ("a", "b", "c")), "yes_no": Head("h"),
             "grades": Head("h", "grades", ("0", "1", "2"))}[kind]  # fmt: skip
     task = Task("heads", (head,))
     outputs, truth = outputs_of(task, 20), truth_of(task, 20, missing=0.2)
-    targets = torch.from_numpy(task.targets(truth))
-    plain = loss_of(outputs, targets, Objective(task), label_smoothing=0.1).item()
-    assert loss_of(outputs, targets, Objective(task, focal_gamma=1e-7), label_smoothing=0.1).item() == pytest.approx(
-        plain, rel=1e-4
-    )
-    assert loss_of(outputs, targets, Objective(task, focal_gamma=2.0), label_smoothing=0.1).item() < plain
+    targets = task.targets(truth).astype(np.float64)
+    found = loss_of(outputs, torch.from_numpy(task.targets(truth)), Objective(task, focal_gamma=gamma)).item()
+    z = outputs.double().numpy()
+    terms = []
+    for row in range(len(z)):
+        if kind == "classes":
+            p = np.exp(z[row]) / np.exp(z[row]).sum()
+            if np.isfinite(targets[row]).all():
+                terms.append(-(targets[row] * (1 - p) ** gamma * np.log(p)).sum())
+            continue
+        for level in range(z.shape[1]):
+            p = 1 / (1 + math.exp(-z[row, level]))
+            if np.isfinite(targets[row, level]):
+                p = p if targets[row, level] else 1 - p
+                terms.append(-((1 - p) ** gamma) * math.log(p))
+    assert found == pytest.approx(np.mean(terms), rel=1e-4)
+
+
+@pytest.mark.parametrize("task", [classification(("a", "b")), Task("multilabel", (Head("A"),))])
+def test_a_certain_answer_has_a_finite_gradient_under_focal(task: Task) -> None:
+    outputs = torch.full((2, task.outputs), 40.0)
+    outputs[:, 0] = -40.0 if task.outputs > 1 else 40.0
+    outputs.requires_grad_()
+    targets = torch.from_numpy(task.targets(np.array([[1.0], [0.0]])))
+    loss_of(outputs, targets, Objective(task, focal_gamma=1.0)).backward()
+    assert outputs.grad is not None
+    assert torch.isfinite(outputs.grad).all()
+    with pytest.raises(ValueError, match="at least 1"):
+        Objective(task, focal_gamma=0.5)
 
 
 def test_focal_as_in_the_paper() -> None:

@@ -26,6 +26,7 @@ def command(
     from eyeground.cli.config import ConfigError, DataSource
     from eyeground.cli.console import answer, tell
     from eyeground.cli.dataset import open_dataset
+    from eyeground.data.classes import looks_like_quantity
     from eyeground.data.preprocessing import Preprocessing
 
     if out.exists():
@@ -43,6 +44,11 @@ def command(
         val_fraction=0.2,
         keep_pixels=False,
     )
+    if looks_like_quantity(dataset.classes, len(dataset.samples)):
+        raise ConfigError(
+            f"the {len(dataset.classes)} labels are numbers, most of a few images: a quantity is no set of classes to "
+            "divide by; give its config split: 60:20:20 with task: regression"
+        )
     dataset.write_split(out)
     tell(*dataset.summary())
     answer({"out": str(out), "counts": dataset.counts()}, as_json=as_json, last_line=f"split: {out}")

@@ -6,13 +6,13 @@ from typing import Final
 
 import numpy as np
 
+from eyeground.data.balance import MILD, MODERATE, SEVERE
 from eyeground.data.exam.case import Case, listed
 from eyeground.data.exam.finding import Finding, Severity, counted
 
 _FEW_IMAGES: Final = 10
 _FEW_PATIENTS: Final = 5
 # The largest class over the smallest; from the last on, accuracy says nothing and a plain loss learns the large class.
-_MILD, _MODERATE, _SEVERE = 3.0, 10.0, 50.0
 _MANY_SHARE: Final = 0.05
 _MANY_TIMES: Final = 10.0
 _MANY_IMAGES: Final = 20
@@ -83,9 +83,9 @@ def _imbalance(case: Case, counts: Counter[int]) -> Iterator[Finding]:
     ratio = float(sizes[-1] / sizes[0])
     gini = float((2 * np.arange(1, classes + 1) - classes - 1) @ sizes / (classes * sizes.sum()))
     entropy = float(-(shares * np.log(shares)).sum() / np.log(classes))
-    if ratio < _MILD:
+    if ratio < MILD:
         return
-    word = "severe" if ratio >= _SEVERE else "moderate" if ratio >= _MODERATE else "mild"
+    word = "severe" if ratio >= SEVERE else "moderate" if ratio >= MODERATE else "mild"
     advice = {
         "mild": "judge by macro averages, not by accuracy",
         "moderate": "judge by macro averages and per class, and keep each class in every split",

@@ -63,7 +63,7 @@ def _of_head(
     per_label = None
     if weights is not None and head.kind == "grades":
         # The grade is the number of levels it lies above; its weight counts at each of them.
-        per_label = weights[torch.nansum(wanted, dim=1).long()][:, None].expand_as(wanted)[known]
+        per_label = weights[torch.nansum(wanted, dim=1).round().long()][:, None].expand_as(wanted)[known]
     elif weights is not None:
         yes = wanted[known]
         per_label = weights[1] * yes + weights[0] * (1 - yes)
