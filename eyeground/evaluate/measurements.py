@@ -2,7 +2,6 @@
 
 import csv
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyeground.atomic_file import atomic_file
-from eyeground.evaluate.wording import shown
+from eyeground.evaluate.wording import complaint, shown
 
 _WORDS = ("patients", "eyes", "sites", "cameras", "quality")
 _COLUMNS = ("patient", "eye", "file", "truth", "quality", "prediction")
-_MOST_PROBLEMS = 20  # a table that is wrong throughout says so in one screen
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +62,7 @@ class Measurements:
     def __post_init__(self) -> None:
         problems = _shape_problems(self) or _value_problems(self)
         if problems:
-            raise ValueError(_complaint("measurements", problems))
+            raise ValueError(complaint("measurements", problems))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -168,7 +166,7 @@ def read_measurements(path: Path, *, name: str, unit: str) -> Measurements:
     problems += [] if len(set(header)) == len(header) else ["two columns have the same name"]
     problems += [] if lines else ["there is no row below the header"]
     if problems:
-        raise ValueError(_complaint(str(path), problems))
+        raise ValueError(complaint(str(path), problems))
     known = any(cells["patient"] for _, cells in lines)
     numbers = np.full((len(lines), 2), np.nan)
     for row, (line, cells) in enumerate(lines):
@@ -187,7 +185,7 @@ def read_measurements(path: Path, *, name: str, unit: str) -> Measurements:
             if not math.isfinite(numbers[row, place]):
                 problems.append(f"line {line}: {title} is no finite number: {shown(cells[title])!r}")
     if problems:
-        raise ValueError(_complaint(str(path), problems))
+        raise ValueError(complaint(str(path), problems))
 
     def column(title: str) -> tuple[str, ...]:
         return tuple(cells.get(title, "") for _, cells in lines)
@@ -234,12 +232,3 @@ def _value_problems(table: Measurements) -> list[str]:
     ):
         problems += [f"row {row} ({shown(table.files[row])}): {words}" for row in np.flatnonzero(marks).tolist()]
     return problems
-
-
-def _complaint(what: str, problems: Sequence[str]) -> str:
-    """All problems in one message, cut where it would scroll away."""
-    rest = len(problems) - _MOST_PROBLEMS
-    more = [f"... and {rest} more problems"] if rest > 0 else []
-    return "\n  ".join(
-        [f"{what}: {len(problems)} problem{'s' * (len(problems) > 1)}", *problems[:_MOST_PROBLEMS], *more]
-    )

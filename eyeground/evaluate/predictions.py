@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyeground.atomic_file import atomic_file
-from eyeground.evaluate.wording import listed, shown
-
-_MOST_PROBLEMS = 20  # a table that is wrong throughout says so in one screen
+from eyeground.evaluate.wording import complaint, listed, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +58,7 @@ class Predictions:
     def __post_init__(self) -> None:
         problems = _shape_problems(self) or _value_problems(self)
         if problems:
-            raise ValueError(_complaint("predictions", problems))
+            raise ValueError(complaint("predictions", problems))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -189,7 +187,7 @@ def read_predictions(path: Path, *, ordered: bool = False) -> Predictions:
     problems += [] if len(set(header)) == len(header) else ["two columns have the same name"]
     problems += [] if lines else ["there is no row below the header"]
     if problems:
-        raise ValueError(_complaint(str(path), problems))
+        raise ValueError(complaint(str(path), problems))
     place = {name: column for column, name in enumerate(header)}
     index = {"": -1, **{name: k for k, name in enumerate(classes)}}
     truth, scores = np.full(len(lines), -1), np.full((len(lines), len(classes)), np.nan)
@@ -207,7 +205,7 @@ def read_predictions(path: Path, *, ordered: bool = False) -> Predictions:
             except ValueError:
                 problems.append(f"line {line}: score_{name} is no number: {shown(cell)!r}")
     if problems:
-        raise ValueError(_complaint(str(path), problems))
+        raise ValueError(complaint(str(path), problems))
 
     def column(name: str) -> tuple[str, ...]:
         return tuple(cells[place[name]] for _, cells in lines) if name in place else ("",) * len(lines)
@@ -216,7 +214,7 @@ def read_predictions(path: Path, *, ordered: bool = False) -> Predictions:
     known = any(patients)
     if known and not all(patients):
         problems = [f"line {lines[row][0]}: the patient is missing" for row, name in enumerate(patients) if not name]
-        raise ValueError(_complaint(str(path), problems))
+        raise ValueError(complaint(str(path), problems))
     try:
         return Predictions(
             files,
@@ -272,15 +270,6 @@ def _value_problems(table: Predictions) -> list[str]:
     ):
         problems += [f"row {row} ({shown(table.files[row])}): {words}" for row in np.flatnonzero(marks).tolist()]
     return problems
-
-
-def _complaint(what: str, problems: Sequence[str]) -> str:
-    """All problems in one message, cut where it would scroll away."""
-    rest = len(problems) - _MOST_PROBLEMS
-    more = [f"... and {rest} more problems"] if rest > 0 else []
-    return "\n  ".join(
-        [f"{what}: {len(problems)} problem{'s' * (len(problems) > 1)}", *problems[:_MOST_PROBLEMS], *more]
-    )
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -147,6 +147,7 @@ def with_interval(value: float, low: float, high: float, digits: int = 3) -> str
     return f"{decimal(value, digits)} [{decimal(low, digits)}–{decimal(high, digits)}]"
 
 
+_MOST_PROBLEMS = 20  # a table that is wrong throughout says so in one screen
 _TITLES = {
     "auroc_macro": "Macro AUROC",
     "ap_macro": "Macro AP",
@@ -193,6 +194,30 @@ def titled(metric: str) -> str:
     if metric.endswith("_present"):
         return f"{titled(metric.removesuffix('_present'))}, classes present"
     return _TITLES.get(metric, metric.replace("_", " ").capitalize())
+
+
+def complaint(what: str, problems: Sequence[str]) -> str:
+    """Put all problems into one message, cut where it would scroll away.
+
+    Args:
+        what: What they are about.
+        problems: At least one sentence.
+
+    Returns:
+        The message.
+
+    Example:
+        >>> complaint("t.csv", ["row 1: a score is NaN"]).splitlines()
+        ['t.csv: 1 problem', '  row 1: a score is NaN']
+
+    References:
+        Our own.
+    """
+    rest = len(problems) - _MOST_PROBLEMS
+    more = [f"... and {rest} more problems"] if rest > 0 else []
+    return "\n  ".join(
+        [f"{what}: {len(problems)} problem{'s' * (len(problems) > 1)}", *problems[:_MOST_PROBLEMS], *more]
+    )
 
 
 def wrapped(text: str, width: int) -> str:
