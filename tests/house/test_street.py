@@ -15,7 +15,7 @@ import pytest
 from .checkout import PACKAGE, ROOT, modules, public_functions, shelf
 
 # From left to right; the first three lie below all.
-STREET = ("pick", "atomic_file", "sandbox", "images", "data", "model", "train", "evaluate", "cli")
+STREET = ("pick", "atomic_file", "sandbox", "images", "data", "model", "train", "evaluate", "explain", "serve", "cli")
 HEAVY = {
     "torch",
     "torchvision",

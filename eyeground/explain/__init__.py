@@ -1,0 +1,1 @@
+"""Where a model looked: heat maps, the anatomy under them, and tests of whether a map is worth anything."""

@@ -1,0 +1,1 @@
+"""Shelf: a way to make a heat map, a file each."""

@@ -1,0 +1,1 @@
+"""Models packed, opened and asked: bundles, runtimes, tables of answers, an HTTP service."""

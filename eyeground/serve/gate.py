@@ -1,0 +1,154 @@
+"""Files at the door of a model: read, checked, and brought to the squares it sees; or said why not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from eyeground.data.pixels import PixelStore
+from eyeground.data.preprocessing import Pixels, square
+from eyeground.data.volumes import chosen, slice_step
+from eyeground.images.decode import MAX_BYTES, contents, decode
+from eyeground.images.laterality import eye_from_name, reconcile
+from eyeground.images.quality import cannot_grade, verdict
+from eyeground.images.read import look, read
+from eyeground.images.refusal import ImageRefused
+from eyeground.images.retinal_image import Eye, Modality, RetinalImage
+from eyeground.serve.contract import Contract
+
+
+@dataclass(frozen=True, eq=False)
+class Gated:
+    """What is known of one file before a network sees it.
+
+    Args:
+        name: The file, for tables and messages.
+        quality: ``"good"``, ``"fair: <reasons>"`` or ``"cannot grade: <reasons>"``.
+        eye: ``"OD"``, ``"OS"``, or ``""`` when not known.
+        conflict: Who contradicts whom about the eye; empty when nobody does.
+        modality: What the file says it is; ``""`` when it does not.
+        squares: What the network will see, one for each B-scan taken; none where nothing can be graded.
+        shown: The middle one of them cropped and shrunk, before it became a square; None where there is none.
+        problem: Why the file cannot be read at all; empty when it can.
+
+    Example:
+        >>> Gated("a.png", "cannot grade: broken", "", "", "", (), None, "is cut short").graded
+        False
+
+    References:
+        Our own.
+    """
+
+    name: str
+    quality: str
+    eye: Eye
+    conflict: str
+    modality: Modality
+    squares: tuple[Pixels, ...]
+    shown: Pixels | None
+    problem: str = ""
+
+    @property
+    def graded(self) -> bool:
+        """Whether there is something to ask the network about."""
+        return bool(self.squares)
+
+
+def gate_file(path: Path, contract: Contract, *, slices: str | None = None, name: str | None = None) -> Gated:
+    """Look at a file or a folder of slices.
+
+    Args:
+        path: Where it lies.
+        contract: What the model expects.
+        slices: Which B-scans of a volume; None = as the contract says.
+        name: What it is called; the path when None.
+
+    Returns:
+        What was found; a file that cannot be read comes back with its reason.
+
+    Raises:
+        ValueError: If ``slices`` is not understood.
+
+    Example:
+        >>> from eyeground.data.preprocessing import Preprocessing
+        >>> from eyeground.data.task import classification
+        >>> from eyeground.model.spec import ModelSpec
+        >>> contract = Contract(ModelSpec("vit_demo_patch8", 2, image_px=32), classification(("normal", "drusen")),
+        ...                     False, Preprocessing(image_px=32), "center", "fundus", "00")
+        >>> gate_file(Path("nowhere.png"), contract).quality
+        'cannot grade: unreadable'
+
+    References:
+        Our own.
+    """
+    step = slice_step(contract.slices if slices is None else slices)
+    called = str(path) if name is None else name
+    return _gated(called, path.name, contract, step, lambda: look(path).slices, lambda number: read(path, slice=number))
+
+
+def gate_bytes(data: bytes, contract: Contract, *, name: str, max_bytes: int = MAX_BYTES) -> Gated:
+    """Look at a file that arrived, such as an upload.
+
+    Args:
+        data: All of it.
+        contract: What the model expects.
+        name: What the sender calls it; only used for messages, and to tell the eye.
+        max_bytes: Largest file let in. Unit: bytes.
+
+    Returns:
+        As ``gate_file``.
+
+    Example:
+        >>> from eyeground.data.preprocessing import Preprocessing
+        >>> from eyeground.data.task import classification
+        >>> from eyeground.model.spec import ModelSpec
+        >>> contract = Contract(ModelSpec("vit_demo_patch8", 2, image_px=32), classification(("normal", "drusen")),
+        ...                     False, Preprocessing(image_px=32), "center", "fundus", "00")
+        >>> gate_bytes(b"no image", contract, name="a.png").graded
+        False
+
+    References:
+        Our own.
+    """
+    return _gated(
+        name,
+        name,
+        contract,
+        slice_step(contract.slices),
+        lambda: contents(data, source=name, max_bytes=max_bytes).slices,
+        lambda number: decode(data, source=name, slice=number, max_bytes=max_bytes),
+    )
+
+
+def _gated(
+    name: str,
+    plain: str,
+    contract: Contract,
+    step: int,
+    count: Callable[[], int],
+    open_slice: Callable[[int | None], RetinalImage],
+) -> Gated:
+    """Read the chosen slices; the file's verdict is that of its first slice that can be graded."""
+    preprocessing = contract.preprocessing
+    store = PixelStore(crop_field=preprocessing.crop_field, store_px=preprocessing.store_px, limit_bytes=0)
+    ready: list[Pixels] = []
+    words: list[str] = []
+    try:
+        for number in chosen(count(), step) if step else (None,):
+            image = open_slice(number)
+            words.append(verdict(image, expected=contract.modality) or "good")
+            if not cannot_grade(words[-1]):
+                ready.append(store.ready(image))
+    except ImageRefused as refused:
+        # Half a volume is no answer.
+        reason = refused.sentence if refused.reason == "no_such_slice" else refused.reason
+        return Gated(name, f"cannot grade: {reason}", "", "", "", (), None, refused.sentence)
+    side = reconcile({"file header": image.eye, "file name": eye_from_name(plain)})
+    return Gated(
+        name,
+        next((word for word in words if not cannot_grade(word)), words[0]),
+        side.eye,
+        side.conflict,
+        image.modality,
+        tuple(square(pixels, preprocessing) for pixels in ready),
+        ready[len(ready) // 2] if ready else None,
+    )

@@ -1,0 +1,1 @@
+"""Shelf: a program that computes a network's outputs, a file each."""
