@@ -1,5 +1,7 @@
 # One verb each. `make demo` and `make test` set everything up on a machine that has only Python 3.11 and make.
 PYTHON ?= python3.11
+# Processes that test at once; each takes up to 3 GB.
+JOBS ?= 2
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-paddle setup-mindspore demo test check fmt faults bench docs lock
@@ -29,7 +31,7 @@ demo: setup  ## phantoms -> fine-tune -> evaluate -> report, in a few minutes
 	$(BIN)/eyeground demo
 
 test: setup  ## all tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile
 
 check: setup  ## format, lint, types, the law of imports
 	$(BIN)/ruff format --check .
