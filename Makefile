@@ -14,7 +14,7 @@ setup: .venv/ready  ## make .venv with the locked packages
 .venv/ready: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock -e .
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock -e .
 	touch $@
 
 setup-paddle: .venv-paddle/ready  ## make .venv-paddle, where engine=paddle runs
@@ -24,7 +24,7 @@ setup-mindspore: .venv-mindspore/ready  ## make .venv-mindspore, where engine=mi
 # The engines' processes need their framework, numpy and safetensors, and none of the package's other dependencies.
 .venv-%/ready: requirements-%.lock .venv/ready
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
-	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python -r requirements-$*.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-$*/bin/python -r requirements-$*.lock
 	touch $@
 
 demo: setup  ## phantoms -> fine-tune -> evaluate -> report, in a few minutes

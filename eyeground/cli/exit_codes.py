@@ -18,6 +18,9 @@ EXIT_CODES = {
     "DataProblems": BAD_INPUT,
     "ImageRefused": BAD_INPUT,
     "WeightsRefused": BAD_INPUT,
+    "BundleRefused": BAD_INPUT,
+    "RuntimeMissing": BAD_INPUT,
+    "PatientsUnknown": BAD_INPUT,
     "FileExistsError": BAD_INPUT,
     "FileNotFoundError": BAD_INPUT,
 }

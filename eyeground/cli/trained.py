@@ -105,6 +105,7 @@ class Trained:
         batch_size: Images per batch it was trained with.
         weights_sha256: Hash of the weights file.
         step: Optimizer steps taken when these weights were saved.
+        modality: What kind of images it was trained on, ``""`` = not known.
 
     References:
         Our own.
@@ -118,6 +119,7 @@ class Trained:
     batch_size: int
     weights_sha256: str
     step: int
+    modality: str
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -202,6 +204,7 @@ def open_run(
         batch_size=model["batch_size"],
         weights_sha256=checkpoint.sha256["weights"],
         step=checkpoint.step,
+        modality=model["modality"],
     )
 
 

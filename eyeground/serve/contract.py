@@ -28,7 +28,7 @@ class Contract:
         slices: Which B-scans of a volume are taken; their mean is the volume's answer.
         modality: What it was trained on; anything else is not graded. ``""`` = not known.
         weights_sha256: Hash of the weights.
-        titles: What heads and classes are called in each language: name -> ``{"en": ..., "zh": ...}``.
+        titles: What heads and classes are called: name, or ``HEAD/class`` -> ``{"en": ..., "zh": ...}``.
         calibrations: By head, where there is one: scores are tempered, and sets and thresholds speak.
 
     Raises:
@@ -80,17 +80,19 @@ class Contract:
         """Class names of the one head, in order; none where several heads or a quantity are asked."""
         return self.task.single.classes if self.task.single else ()
 
-    def title(self, name: str, language: str) -> str:
+    def title(self, name: str, language: str, *, head: str = "") -> str:
         """Say what a head or class is called.
 
         Args:
             name: Its name in tables.
             language: ``"en"`` or ``"zh"``.
+            head: The head a class belongs to: grade 2 of one scale is not grade 2 of another.
 
         Returns:
             Its title; the name itself where there is none.
         """
-        return self.titles.get(name, {}).get(language) or name
+        words = self.titles.get(f"{head}/{name}") or self.titles.get(name, {})
+        return words.get(language) or name
 
     def scores(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Turn a network's outputs to scores, tempered where the contract says so.

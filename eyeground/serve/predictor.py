@@ -56,7 +56,9 @@ class Answer:
                 "title": {language: contract.title(head.name, language) for language in NOTE},
                 "prediction": float(said) if said and head.kind == "quantity" else said,
                 "unit": head.unit,
-                "prediction_title": {language: contract.title(said or "", language) for language in NOTE},
+                "prediction_title": {
+                    language: contract.title(said or "", language, head=head.name) for language in NOTE
+                },
                 "scores": {},
             }
             if head.kind != "quantity" and gated.graded:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from eyeground.model.adaptation import Adaptation, LearningReport
 from eyeground.model.applied_rate import Slot
@@ -90,6 +91,11 @@ class TorchEngine:
         return self._spec
 
     @property
+    def network(self) -> nn.Module:
+        """The torch module itself in evaluation mode, for those who look inside it; asked so, it computes in fp32."""
+        return self._learner.network.eval()
+
+    @property
     def description(self) -> str:
         """Device, precision and size in words."""
         return self._learner.description
@@ -149,7 +155,6 @@ class TorchEngine:
         learner.finish()
         return total
 
-    @torch.inference_mode()
     def predict(self, images: Images) -> NDArray[np.float32]:
         """Give scores.
 
@@ -159,9 +164,21 @@ class TorchEngine:
         Returns:
             As the task has them, shape (N, S): of classes probabilities that add up to 1.
         """
+        return self._objective.task.scores(self.outputs(images)).astype(np.float32)
+
+    @torch.inference_mode()
+    def outputs(self, images: Images) -> NDArray[np.float32]:
+        """Give what the head gives, before any score is made of it.
+
+        Args:
+            images: Shape (N, 3, H, W).
+
+        Returns:
+            Logits, or a quantity in standard units, shape (N, outputs).
+        """
         module = self._learner.module.eval()
-        outputs = module(self._learner.to_device(images)).float().cpu().numpy()
-        return self._objective.task.scores(outputs).astype(np.float32)
+        found: NDArray[np.float32] = module(self._learner.to_device(images)).float().cpu().numpy()
+        return found
 
     @torch.inference_mode()
     def features(self, images: Images) -> NDArray[np.float32]:

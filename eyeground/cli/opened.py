@@ -1,0 +1,188 @@
+"""A run or a bundle, opened as a model that answers: one way for all that predict."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from eyeground.cli.calibrating import RECORD, read_calibration
+from eyeground.cli.config import ConfigError
+from eyeground.cli.console import tell
+from eyeground.cli.trained import Trained, open_run
+from eyeground.evaluate.calibrate import Calibration
+from eyeground.model.optimization import Device, Framework, Precision
+from eyeground.serve.bundle import Bundle, is_bundle, open_bundle
+from eyeground.serve.contract import Contract
+from eyeground.serve.engine_runtime import EngineRuntime
+from eyeground.serve.predictor import Predictor
+from eyeground.serve.runtime import RuntimePrecision
+from eyeground.serve.titles import titles_of
+
+
+def open_predictor(
+    model: Path,
+    *,
+    runtime: str = "",
+    framework: Framework | None = None,
+    device: Device = "auto",
+    precision: Precision | RuntimePrecision = "auto",
+    threads: int = 0,
+    batch_size: int = 32,
+    calibrated: bool = False,
+) -> Predictor:
+    """Open a run's best checkpoint, or a bundle, for prediction.
+
+    Args:
+        model: The folder.
+        runtime: Which of a bundle's runtimes; empty = torch.
+        framework: In which framework a run is opened; None = in the one it was trained in.
+        device: Where torch computes.
+        precision: How to compute; ``auto``: a run as it was trained, a bundle in fp32, as its parity was measured.
+        threads: Processor threads, 0 = the runtime's choice.
+        batch_size: Most images in one call.
+        calibrated: Use a run's calibration; a bundle's is part of its contract, and always used.
+
+    Returns:
+        The model.
+
+    Raises:
+        ConfigError: If the words do not go together, or a calibration that is wanted is missing or of other weights.
+        CheckpointError: If the run holds no sound checkpoint.
+        BundleRefused: If the bundle is not as it was packed.
+        RuntimeMissing: If the bundle holds no files for the runtime, or it is not installed.
+
+    References:
+        Our own.
+    """
+    if is_bundle(model):
+        if framework is not None:
+            raise ConfigError(f"--engine {framework}: {model} is a bundle; choose one of its runtimes with --runtime")
+        if precision == "fp16":
+            raise ConfigError("--precision fp16: bundles compute in fp32, bf16 or int8")
+        bundle = open_bundle(model)
+        return predictor_of(
+            bundle,
+            runtime=runtime or "torch",
+            precision="fp32" if precision == "auto" else precision,
+            device=device,
+            threads=threads,
+            batch_size=batch_size,
+        )
+    if runtime:
+        raise ConfigError(
+            f"--runtime {runtime}: {model} is a run; pack it with: eyeground export {model} --to {runtime}"
+        )
+    if precision == "int8":
+        raise ConfigError(
+            f"--precision int8: {model} is a run; pack it with: eyeground export {model} --precision int8"
+        )
+    trained = open_run(model, framework=framework, device=device, precision=precision, threads=threads)
+    calibrations = calibrations_of(model, trained) if calibrated else {}
+    return Predictor(
+        contract_of(trained, calibrations),
+        EngineRuntime(trained.engine, trained.task),
+        id=trained.weights_sha256,
+        batch_size=batch_size,
+    )
+
+
+def predictor_of(
+    bundle: Bundle,
+    *,
+    runtime: str = "torch",
+    precision: RuntimePrecision = "fp32",
+    device: Device = "auto",
+    threads: int = 0,
+    batch_size: int = 32,
+) -> Predictor:
+    """Start one of a bundle's runtimes.
+
+    Args:
+        bundle: An open bundle.
+        runtime: Which.
+        precision: How it computes.
+        device: Where torch computes.
+        threads: Processor threads, 0 = the runtime's choice.
+        batch_size: Most images in one call.
+
+    Returns:
+        The model.
+
+    Raises:
+        RuntimeMissing: If the bundle holds no files for it, or it is not installed.
+
+    References:
+        Our own.
+    """
+    made = bundle.open_runtime(runtime, precision=precision, threads=threads, device=device)
+    return Predictor(bundle.contract, made, id=bundle.id, batch_size=batch_size)
+
+
+def contract_of(
+    trained: Trained,
+    calibrations: Mapping[str, Calibration],
+    *,
+    titles: Mapping[str, Mapping[str, str]] | None = None,
+    modality: str = "",
+) -> Contract:
+    """Write down what decides what a run's network says.
+
+    Args:
+        trained: The run, opened.
+        calibrations: By head.
+        titles: A site's own titles.
+        modality: What it was trained on, where the run does not know.
+
+    Returns:
+        The contract.
+
+    Raises:
+        ConfigError: If the run knows another modality.
+
+    References:
+        Our own.
+    """
+    if modality and trained.modality and modality != trained.modality:
+        raise ConfigError(f"--modality {modality}: the run was trained on {trained.modality}")
+    try:
+        return Contract(
+            spec=trained.engine.spec,
+            task=trained.task,
+            ordered=trained.ordered,
+            preprocessing=trained.preprocessing,
+            slices=trained.slices,
+            modality=trained.modality or modality,  # type: ignore[arg-type]
+            weights_sha256=trained.weights_sha256,
+            titles=titles_of(trained.task, titles),
+            calibrations=calibrations,
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def calibrations_of(run: Path, trained: Trained, *, wanted: bool = True) -> dict[str, Calibration]:
+    """Read a run's calibrations, one for each head that can have one.
+
+    Args:
+        run: The run's folder.
+        trained: The run, opened.
+        wanted: Whether a run without any is an error.
+
+    Returns:
+        By head.
+
+    Raises:
+        ConfigError: If there is none though it is wanted, or one is of other weights.
+
+    References:
+        Our own.
+    """
+    heads = [head for head in trained.task.heads if head.kind != "quantity"]
+    if not heads and wanted:
+        raise ConfigError(f"--calibrated: {run} predicts a quantity, which has no calibration")
+    places = {head.name: run if trained.task.single else run / "heads" / head.name for head in heads}
+    made = [head for head in heads if (places[head.name] / RECORD).is_file()]
+    if made and len(made) < len(heads):
+        tell(f"not calibrated, for want of labels: {', '.join(head.name for head in heads if head not in made)}")
+    return {
+        head.name: read_calibration(places[head.name], weights_sha256=trained.weights_sha256, classes=head.classes)
+        for head in made or (heads if wanted else ())
+    }

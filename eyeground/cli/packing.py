@@ -1,0 +1,223 @@
+"""A trained run -> a bundle: everything that predicts with it in one folder, each runtime held against torch first."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from eyeground.atomic_file import write_whole
+from eyeground.cli.calibrating import RECORD as CALIBRATION
+from eyeground.cli.config import ConfigError
+from eyeground.cli.console import answer, table, tell
+from eyeground.cli.opened import calibrations_of, contract_of
+from eyeground.cli.provenance import data_record, start_of
+from eyeground.cli.proving import Gate
+from eyeground.cli.similar import training_cases
+from eyeground.cli.trained import open_run
+from eyeground.explain.cases import write_cases
+from eyeground.model.conversion import Shown, WeightsFile, convert
+from eyeground.model.environment import EngineMissing
+from eyeground.model.spec import ModelSpec
+from eyeground.model.torch.engine import TorchEngine
+from eyeground.model.untrusted import open_foreign
+from eyeground.model.weights import WeightsRefused, write_weights
+from eyeground.pick import pick
+from eyeground.serve.bundle import CARD, CASES, FORMAT, METRICS, RECORD, WEIGHTS, is_bundle, open_bundle, seal
+from eyeground.serve.card import render_card
+from eyeground.serve.contract import Contract
+from eyeground.serve.runtime import RuntimeMissing, RuntimePrecision
+from eyeground.serve.titles import read_titles
+
+TARGETS = ("bundle", "onnx", "openvino", "paddle", "mindspore")
+_CONVERTED = {"paddle": "model.pdparams", "mindspore": "model.ckpt"}
+
+
+def export_run(
+    run: Path,
+    *,
+    targets: Sequence[str],
+    out: Path,
+    precision: RuntimePrecision,
+    tolerance: float,
+    images: int,
+    titles: Path | None,
+    modality: str,
+    cases: bool,
+    uncalibrated: bool,
+    threads: int,
+    as_json: bool,
+) -> None:
+    """Pack a run's best model, and let each runtime through only if it says what torch says.
+
+    Args:
+        run: The run's folder.
+        targets: What to hold besides torch's weights, of ``TARGETS``.
+        out: Folder to make.
+        precision: Offered besides fp32: ``bf16`` or ``int8`` have to pass on validation; ``fp32`` = nothing more.
+        tolerance: Greatest loss of AUROC on validation that a reduced precision may have, at the lower end of its
+            interval.
+        images: Images that each runtime is compared on in fp32.
+        titles: A site's own titles.
+        modality: What it was trained on, where the run does not know.
+        cases: Keep features and labels of the training images, for "looks like these"; no file names, no pictures.
+        uncalibrated: Leave the run's calibration out.
+        threads: Processor threads, 0 = the runtimes' choice.
+        as_json: End with one JSON line.
+
+    Raises:
+        ConfigError: If the words do not go together, the folder is taken, or a reduced precision has no validation
+            images to pass on.
+        RuntimeMissing: If a runtime is not installed.
+        CheckpointError: If the run holds no sound checkpoint.
+        Unproved: If a runtime says something else than torch; nothing is left.
+
+    References:
+        docs/serve.md for the folder.
+    """
+    started = time.monotonic()
+    if strange := [word for word in targets if word not in TARGETS]:
+        raise ConfigError(f"--to {strange[0]}: it is one of {', '.join(TARGETS)}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out}: already there; choose another --out")
+    if is_bundle(run):
+        raise ConfigError(f"{run} is a bundle already; export takes the run it was made of")
+    runtimes = ["torch", *(name for name in dict.fromkeys(targets) if name in ("onnx", "openvino"))]
+    wanted = _wanted(runtimes, precision)
+    try:
+        own = read_titles(titles) if titles else None
+    except ValueError as error:
+        raise ConfigError(f"--titles {error}") from error
+    trained = open_run(run, framework="torch", device="cpu", precision="fp32", threads=threads)
+    if not isinstance(trained.engine, TorchEngine):
+        raise ConfigError(f"{run}: cannot be opened in torch")
+    spec, tensors = trained.engine.whole()
+    calibrations = {} if uncalibrated else calibrations_of(run, trained, wanted=False)
+    gate = Gate(run, trained, images=images, tolerance=tolerance)
+    gate.check(wanted)
+    start = start_of(run)
+    part = out.absolute().with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # what a killed export left
+    part.mkdir(parents=True)
+    try:
+        write_weights(part / WEIGHTS, tensors, {"architecture": spec.name, "licence": start["licence"]})
+        foreign = open_foreign(part / WEIGHTS)
+        contract = contract_of(trained, calibrations, titles=own, modality=modality or gate.modality)
+        contract = _with_weights(contract, spec=spec, sha256=foreign.sha256)
+        held: dict[str, dict[str, Any]] = {}
+        for name, each in wanted:
+            tell(f"packing  {name} in {each}")
+            made = pick("serve.runtimes", name)
+            made.write(spec, tensors, part, precision=each, calibration_images=gate.calibration(each))
+            runtime = made.open_runtime(part, spec=spec, precision=each, threads=threads, device="cpu")
+            try:
+                held.setdefault(name, {})[each] = gate.prove(name, each, runtime, contract)
+            finally:
+                runtime.close()
+        for target in (target for target in targets if target in _CONVERTED):
+            _convert(part, target, WeightsFile(part / WEIGHTS, foreign, spec), gate.shown, threads)
+        if cases:
+            write_cases(part / CASES, training_cases(run, trained, files=False, dataset=gate.data))
+        record = {
+            "format": FORMAT,
+            "name": run.name,
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "eyeground": version("eyeground"),
+            "contract": contract.to_json(),
+            "calibrations": _copy_calibrations(run, part, contract),
+            "runtimes": held,
+            "weights_for": [target for target in targets if target in _CONVERTED],
+            "start": start,
+            "data": data_record(run),
+            **_copy_metrics(run, part),
+        }
+        metrics = json.loads((part / METRICS).read_text("utf-8")) if (part / METRICS).is_file() else {}
+        write_whole(part / RECORD, (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+        write_whole(part / CARD, render_card(contract, record, metrics).encode())
+        seal(part)
+        bundle = open_bundle(part)  # what cannot be opened again is not handed out
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.is_dir():
+            out.rmdir()
+        part.rename(out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    _report(held)
+    answer(
+        {
+            "out": str(out),
+            "id": bundle.id,
+            "seconds": round(time.monotonic() - started, 1),
+            "runtimes": held,
+            "weights_for": record["weights_for"],
+            "licence": start["licence"],
+            "files": dict(bundle.files),
+        },
+        as_json=as_json,
+        last_line=f"bundle: {out}",
+    )
+
+
+def _wanted(runtimes: Sequence[str], precision: RuntimePrecision) -> list[tuple[str, RuntimePrecision]]:
+    """List what is to be packed; everything that is not installed is named together."""
+    absent = [hint for name in runtimes if (hint := pick("serve.runtimes", name).missing())]
+    if absent:
+        raise RuntimeMissing(f"not installed: {'; '.join(absent)}")
+    reduced = [(name, precision) for name in runtimes if precision in pick("serve.runtimes", name).FILES]
+    if not reduced:
+        raise ConfigError(f"--precision {precision}: none of {', '.join(runtimes)} offers it; add --to onnx")
+    plain: list[tuple[str, RuntimePrecision]] = [(name, "fp32") for name in runtimes]
+    return plain if precision == "fp32" else plain + reduced
+
+
+def _with_weights(contract: Contract, *, spec: ModelSpec, sha256: str) -> Contract:
+    """The contract of the weights as they are packed: of a run with LoRA, merged."""
+    return replace(contract, spec=spec, weights_sha256=sha256)
+
+
+def _convert(part: Path, target: Any, weights: WeightsFile, shown: Shown, threads: int) -> None:
+    """Write the weights for another framework, with the certificate of its conversion beside them."""
+    try:
+        convert(
+            weights,
+            target=target,
+            out=part / _CONVERTED[target],
+            shown=shown,
+            metadata={},
+            threads=threads,
+            said=lambda words: tell(f"         {words}"),
+        )
+    except (EngineMissing, WeightsRefused):
+        raise
+    except ValueError as error:
+        raise ConfigError(f"--to {target}: {error}") from error
+
+
+def _copy_calibrations(run: Path, part: Path, contract: Contract) -> dict[str, str]:
+    """Take over the calibrations that the contract was made with, a file each."""
+    names = {}
+    for number, head in enumerate(contract.calibrations):
+        place = run if contract.task.single else run / "heads" / head
+        names[head] = CALIBRATION if contract.task.single else f"calibration-{number}.json"
+        write_whole(part / names[head], (place / CALIBRATION).read_bytes())
+    return names
+
+
+def _copy_metrics(run: Path, part: Path) -> dict[str, str]:
+    """Take over what the run was measured to do on test."""
+    if not (run / METRICS).is_file():
+        return {"data_fingerprint": ""}
+    content = (run / METRICS).read_bytes()
+    write_whole(part / METRICS, content)
+    return {"data_fingerprint": str(json.loads(content).get("data_fingerprint", ""))}
+
+
+def _report(held: Mapping[str, Mapping[str, Any]]) -> None:
+    """Show what each runtime was found to say."""
+    rows = [(name, precision, proof["says"]) for name, each in held.items() for precision, proof in each.items()]
+    table("parity with torch in fp32", ["runtime", "precision", ""], rows)
