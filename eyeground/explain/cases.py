@@ -67,7 +67,7 @@ class Cases:
             or len(self.files) not in (0, len(self.labels))
         ):
             raise ValueError(
-                f"features {self.features.shape}, {len(self.labels)} labels, {len(self.files)} files: not of the same cases"
+                f"features {self.features.shape}, {len(self.labels)} labels, {len(self.files)} files: not the same cases"
             )
 
     def nearest(self, feature: NDArray[np.floating], *, count: int = 5) -> list[Case]:

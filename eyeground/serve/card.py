@@ -1,4 +1,4 @@
-"""A model card made from what a bundle holds: what it is for, what it was measured to do, what it must not be used for."""
+"""A model card made from what a bundle holds: what it is for, what it was measured to do, and its limits."""
 
 from collections.abc import Mapping
 from pathlib import Path
