@@ -30,18 +30,36 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     References:
         Our own.
     """
-    absent = [str(path) for path in paths if not path.exists()]
-    if absent:
-        raise ConfigError(f"no such file or folder: {', '.join(absent)}")
-    found: dict[Path, None] = {}
-    for path in paths:
+    found: list[Path] = []
+    for path in find_paths(paths):
         # By name only to leave a folder's tables and notes alone; what a file really is, its content decides.
         inside = sorted(p for p in path.rglob("*") if is_image(p.name) and p.is_file())
-        found.update(dict.fromkeys(inside if path.is_dir() else [path]))
+        found += inside if path.is_dir() else [path]
     if not found:
         endings = ", ".join(sorted(IMAGE_SUFFIXES))
         raise ConfigError(f"no images in {', '.join(map(str, paths))}; files that end in {endings} are looked for")
-    return list(found)
+    return _once(found)
+
+
+def find_paths(paths: Sequence[Path]) -> list[Path]:
+    """List files and folders as given.
+
+    Args:
+        paths: Files and folders.
+
+    Returns:
+        In order, each once however it is spelled.
+
+    Raises:
+        ConfigError: If one does not exist; all of them.
+
+    References:
+        Our own.
+    """
+    absent = [str(path) for path in paths if not path.exists()]
+    if absent:
+        raise ConfigError(f"no such file or folder: {', '.join(absent)}")
+    return _once(paths)
 
 
 def answer_images(
@@ -92,8 +110,12 @@ def answer_images(
         slice_step(slices) if slices else None
     except ValueError as error:
         raise ConfigError(f"--{error}") from error
-    files = [*paths] if volumes else find_images(paths)
-    _check_table(out, model)
+    files = find_paths(paths) if volumes else find_images(paths)
+    joined = out.with_name(f"{out.stem}_patients{out.suffix}")
+    read = [*files, *([Path(patients)] if patients else [])]
+    _check_table(out, model, read)
+    if patients:
+        _check_table(joined, model, read)
     owners = read_patients(patients, files) if patients else {}
     predictor = open_predictor(
         model, runtime=runtime, framework=framework, device=device, precision=precision, threads=threads,
@@ -109,7 +131,6 @@ def answer_images(
     if found.resumed:
         tell(f"resumed: {found.resumed} of {len(files)} were answered by an earlier call")
     _show(found)
-    joined = out.with_name(f"{out.stem}_patients{out.suffix}")
     if patients:
         write_patients(joined, join_eyes(found.rows, owners, predictor.contract))
         tell(f"patients: {joined}")
@@ -168,7 +189,15 @@ def _with_score(prediction: str, cells: Mapping[str, str]) -> str:
     return f"{word} {float(score):.3f}" if score else f"{float(word):.4g}"
 
 
-def _check_table(out: Path, model: Path) -> None:
+def _once(paths: Sequence[Path]) -> list[Path]:
+    """Paths in order, each as it is first spelled: a link is a name of its own, a detour to a folder is not."""
+    found: dict[Path, Path] = {}
+    for path in paths:
+        found.setdefault(path.resolve() if path.is_dir() else path.parent.resolve() / path.name, path)
+    return list(found.values())
+
+
+def _check_table(out: Path, model: Path, read: Sequence[Path]) -> None:
     """Find out before the work, not after it, that the table cannot be written."""
     if not out.parent.is_dir():
         raise ConfigError(f"--out {out}: the folder {out.parent} does not exist")
@@ -176,3 +205,5 @@ def _check_table(out: Path, model: Path) -> None:
         raise ConfigError(f"--out {out}: no file can be written there")
     if out.resolve().parent == model.resolve():
         raise ConfigError(f"--out {out}: {model} keeps its own files there; choose another place")
+    if out.exists() and any(path.exists() and path.samefile(out) for path in read):
+        raise ConfigError(f"--out {out}: {out} is read for the answers, and would be lost; choose another")

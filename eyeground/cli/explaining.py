@@ -1,7 +1,8 @@
 """Images explained: pictures, numbers, and the training cases they look like, in one folder."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,19 +12,19 @@ from eyeground.cli.config import ConfigError
 from eyeground.cli.console import answer, counting, table, tell
 from eyeground.cli.opened import contract_of
 from eyeground.cli.similar import training_cases
-from eyeground.cli.trained import open_run
+from eyeground.cli.trained import Trained, open_run
 from eyeground.data.problem import DataProblems
 from eyeground.explain.cases import Cases, read_cases
 from eyeground.explain.evidence import CAPTION
 from eyeground.explain.explaining import methods_for, summaries
 from eyeground.model.optimization import Device
 from eyeground.model.torch.engine import TorchEngine
-from eyeground.model.weights import read_weights
-from eyeground.serve.bundle import CASES, WEIGHTS, is_bundle, open_bundle
+from eyeground.model.weights import WeightsRefused, read_weights
+from eyeground.serve.bundle import CASES, WEIGHTS, Bundle, BundleRefused, is_bundle, open_bundle
 from eyeground.serve.contract import Contract
 from eyeground.serve.engine_runtime import EngineRuntime
 from eyeground.serve.gate import Gated, gate_file
-from eyeground.serve.looking import Looker
+from eyeground.serve.looking import Looker, asked_head
 from eyeground.serve.predictor import Predictor
 
 
@@ -34,7 +35,8 @@ class Explainable(NamedTuple):
         contract: What decides what it says.
         engine: Torch's engine, in fp32.
         id: Name of exactly this model.
-        cases: Training cases, where they are known.
+        cases: Finds its training cases; None where they are not known. Of a run they are computed once, where its
+            images are to be had.
 
     References:
         Our own.
@@ -43,17 +45,16 @@ class Explainable(NamedTuple):
     contract: Contract
     engine: TorchEngine
     id: str
-    cases: Cases | None
+    cases: Callable[[], Cases | None]
 
 
-def open_explainable(model: Path, *, device: Device = "auto", threads: int = 0, similar: bool = True) -> Explainable:
+def open_explainable(model: Path, *, device: Device = "auto", threads: int = 0) -> Explainable:
     """Open a run or a bundle in torch, whatever it was trained in.
 
     Args:
         model: The folder.
         device: Where to compute.
         threads: Processor threads, 0 = torch's choice.
-        similar: Whether training cases are wanted; of a run they are computed once, where its images are to be had.
 
     Returns:
         The model.
@@ -68,25 +69,25 @@ def open_explainable(model: Path, *, device: Device = "auto", threads: int = 0, 
     """
     if is_bundle(model):
         bundle = open_bundle(model)
-        engine = TorchEngine(
-            bundle.contract.spec,
-            tensors=read_weights(model / WEIGHTS),
-            device=device,
-            precision="fp32",
-            threads=threads,
-        )
-        cases = read_cases(model / CASES) if similar and CASES in bundle.files else None
-        return Explainable(bundle.contract, engine, bundle.id, cases)
+        try:
+            engine = TorchEngine(
+                bundle.contract.spec,
+                tensors=read_weights(model / WEIGHTS),
+                device=device,
+                precision="fp32",
+                threads=threads,
+            )
+        except WeightsRefused:
+            raise
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        return Explainable(bundle.contract, engine, bundle.id, lambda: _cases_of_bundle(bundle))
     trained = open_run(model, framework="torch", device=device, precision="fp32", threads=threads)
     if not isinstance(trained.engine, TorchEngine):
         raise ConfigError(f"{model}: cannot be opened in torch")
-    cases = None
-    if similar:
-        try:
-            cases = training_cases(model, trained, files=True)
-        except (ConfigError, DataProblems, OSError) as error:
-            tell(f"no similar cases: {' '.join(str(error).split())[:200]}")
-    return Explainable(contract_of(trained, {}), trained.engine, trained.weights_sha256, cases)
+    return Explainable(
+        contract_of(trained, {}), trained.engine, trained.weights_sha256, lambda: _cases_of_run(model, trained)
+    )
 
 
 def explain_images(
@@ -119,20 +120,30 @@ def explain_images(
         as_json: End with one JSON line.
 
     Raises:
-        ConfigError: If there are no images, or a method cannot serve this network; the message says which can.
+        ConfigError: If there are no images, there is no such head or answer, or a method cannot serve this network; the
+            message says which can. All of it at once.
         CheckpointError: If a run holds no sound checkpoint.
         BundleRefused: If a bundle is not as it was packed.
 
     References:
         docs/how-to/explain.md.
     """
+    opened = open_explainable(model, device=device, threads=threads)
+    files, wrong = _found(paths)
     if language not in CAPTION:
-        raise ConfigError(f"--lang {language}: it is {' or '.join(CAPTION)}")
-    files = find_images(paths)
+        wrong.append(f"--lang {language}: it is {' or '.join(CAPTION)}")
     if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out}: a file is there; name a folder")
-    opened = open_explainable(model, device=device, threads=threads, similar=bool(similar))
-    lookers = _lookers(opened, methods)
+        wrong.append(f"--out {out}: a file is there; name a folder")
+    chosen, unable = _chosen(opened, methods)
+    wrong += unable
+    try:
+        asked_head(opened.contract.task, head=head, said=said)
+    except ValueError as error:
+        wrong.append(str(error))
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    cases = opened.cases() if similar else None
+    lookers = [Looker(opened.contract, opened.engine, method=name, cases=cases) for name in chosen]
     predictor = Predictor(opened.contract, EngineRuntime(opened.engine, opened.contract.task), id=opened.id)
     names = _names(files)
     out.mkdir(parents=True, exist_ok=True)
@@ -170,16 +181,44 @@ def explain_images(
     )  # fmt: skip
 
 
-def _lookers(opened: Explainable, methods: Sequence[str]) -> list[Looker]:
-    """Choose the methods; those that cannot serve are told together."""
+def _cases_of_bundle(bundle: Bundle) -> Cases | None:
+    """What a bundle keeps of its training images."""
+    if CASES not in bundle.files:
+        return None
+    try:
+        return read_cases(bundle.folder / CASES)
+    except ValueError as error:
+        raise BundleRefused(f"{error}; get the bundle anew from its maker") from error
+
+
+def _cases_of_run(run: Path, trained: Trained) -> Cases | None:
+    """A run's training images, or a word on why they are not to be had."""
+    try:
+        return training_cases(run, trained, files=True)
+    except (ConfigError, DataProblems, OSError) as error:
+        tell(f"no similar cases: {' '.join(str(error).split())[:200]}")
+        return None
+
+
+def _found(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Images, and what is wrong with the paths."""
+    try:
+        return find_images(paths), []
+    except ConfigError as error:
+        return [], [str(error)]
+
+
+def _chosen(opened: Explainable, methods: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Names of methods, each once, and why those that cannot serve cannot."""
     offered = methods_for(opened.engine.network)
-    if "all" in methods:
-        methods = [name for name, why in offered.items() if not why]
-    wrong = [offered.get(name) or f"no method is called {name!r}: {', '.join(offered)}"
-             for name in methods if offered.get(name, "?")]  # fmt: skip
-    if wrong:
-        raise ConfigError("\n".join(wrong))
-    return [Looker(opened.contract, opened.engine, method=name, cases=opened.cases) for name in methods or ("",)]
+    able = [name for name, why in offered.items() if not why]
+    named = list(dict.fromkeys(word for name in methods for word in (able if name == "all" else (name,))))
+    wrong = [
+        offered.get(name) or f"no method is called {name!r}: {', '.join(offered)}"
+        for name in named
+        if offered.get(name, "?")
+    ]
+    return named or [""], wrong
 
 
 def _explained(
@@ -209,15 +248,21 @@ def _explained(
 
 
 def _names(files: Sequence[Path]) -> dict[Path, str]:
-    """A name for each file's pictures: its own, with its folders before it where two have the same."""
-    found: dict[Path, str] = {}
-    for path in files:
-        parts, depth = path.resolve().parts, 1
-        alike = [other.resolve().parts for other in files if other != path and other.stem == path.stem]
-        while any(other[-depth:] == parts[-depth:] for other in alike) and depth < len(parts):
-            depth += 1
-        same = any((*other[-depth:-1], Path(other[-1]).stem) == (*parts[-depth:-1], path.stem) for other in alike)
-        found[path] = "_".join([*parts[-depth:-1], path.name if same else path.stem])
+    """A name for each file's pictures: its own, with ending and folders added while another has the same."""
+    places = {path: path.resolve().parts[1:-1] for path in files}
+    beside = Counter((places[path], path.stem) for path in files)
+    own = {path: path.name if beside[places[path], path.stem] > 1 else path.stem for path in files}
+    found = dict(own)
+    for depth in range(1, max(map(len, places.values())) + 1):
+        counts = Counter(found.values())
+        alike = [path for path in files if counts[found[path]] > 1]
+        found |= {path: "_".join([*places[path][-depth:], own[path]]) for path in alike}
+    taken: set[str] = set()
+    for path, name in found.items():  # a/b_c.png and a_b/c.png
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        found[path] = name
     return found
 
 

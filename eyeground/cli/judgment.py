@@ -8,11 +8,13 @@ from pathlib import Path
 from eyeground.cli.config import ConfigError, DataSource
 from eyeground.cli.console import answer, tell
 from eyeground.cli.dataset import Dataset, open_dataset
+from eyeground.cli.opened import open_packed
 from eyeground.cli.results import Origin, headline_lines, judge
 from eyeground.cli.run_folder import numbered_folder
 from eyeground.cli.seen import seen_by
 from eyeground.cli.trained import open_run
 from eyeground.model.optimization import Device, Framework, Precision
+from eyeground.serve.bundle import is_bundle
 
 
 def judge_on(
@@ -20,6 +22,7 @@ def judge_on(
     source: DataSource,
     *,
     name: str,
+    out: Path | None,
     resamples: int,
     framework: Framework | None,
     device: Device,
@@ -27,12 +30,15 @@ def judge_on(
     allow_seen: bool,
     as_json: bool,
 ) -> None:
-    """Judge a run's best model on other data, into ``RUN/evaluations/<name>/``.
+    """Judge a model on other data, into ``RUN/evaluations/<name>/``.
+
+    Of a bundle all that its contract says is judged, calibration included.
 
     Args:
-        run: The run's folder.
+        run: The run's folder, or a bundle.
         source: The data.
         name: Name of the evaluation; empty = the data's folder, numbered if there is one already.
+        out: Where the folder of that name goes; None = ``evaluations`` in the run. A bundle is not written into.
         resamples: Bootstrap resamples.
         framework: In which framework; None = in the one it was trained in.
         device: Where to compute.
@@ -42,14 +48,24 @@ def judge_on(
 
     Raises:
         DataProblems: If the data has faults.
-        ConfigError: If it was trained on.
+        ConfigError: If it was trained on, or a bundle is judged without ``out``.
         CheckpointError: If the run holds no sound checkpoint.
+        BundleRefused: If the bundle is not as it was packed.
 
     References:
         Our own.
     """
     started = time.monotonic()
-    trained = open_run(run, framework=framework, device=device, precision=precision)
+    packed = is_bundle(run)
+    if packed and out is None:
+        raise ConfigError(f"{run} is a bundle, which is not written into: say where the results go with --out FOLDER")
+    if packed and framework is not None:
+        raise ConfigError(f"--engine {framework}: {run} is a bundle, and judged in torch")
+    trained = (
+        open_packed(run, device=device, precision=precision)
+        if packed
+        else open_run(run, framework=framework, device=device, precision=precision)
+    )
     dataset = open_dataset(
         (source,),
         preprocessing=trained.preprocessing,
@@ -62,13 +78,15 @@ def judge_on(
         heads=() if trained.classes else trained.task.heads,
     )
     notes = _seen(run, dataset, allow_seen=allow_seen)
-    folder = _evaluation_folder(run, source, name)
+    folder = _evaluation_folder(out or run / "evaluations", source, name)
     config = run / "config.yaml"
     origin = Origin(
         title=f"{run.name} on {folder.name}",
         command=shlex.join(["eyeground", *sys.argv[1:]]),
         config_yaml=config.read_text(encoding="utf-8") if config.is_file() else "",
-        weights_source=f"the best checkpoint of {run.name} (step {trained.step})",
+        weights_source=f"the bundle {run.name}"
+        if packed
+        else f"the best checkpoint of {run.name} (step {trained.step})",
         weights_report={},
         best_epoch=None,
         seconds=0.0,
@@ -89,9 +107,8 @@ def judge_on(
     )
 
 
-def _evaluation_folder(run: Path, source: DataSource, name: str) -> Path:
+def _evaluation_folder(shelf: Path, source: DataSource, name: str) -> Path:
     """Make the evaluation's folder; one that is named again is written again."""
-    shelf = run / "evaluations"
     if name:
         if Path(name).name != name or name.startswith("."):
             raise ConfigError(f"--name {name!r}: a plain name, it becomes a folder in {shelf}")
@@ -106,7 +123,7 @@ def _seen(run: Path, dataset: Dataset, *, allow_seen: bool) -> tuple[str, ...]:
     """Refuse images or patients that the model was trained on or chosen by."""
     seen = seen_by(run, dataset.samples, dataset.sha256, patients_known=dataset.patients_known)
     if seen is None:
-        return ("the run keeps no split.csv: whether these images were trained on cannot be told",)
+        return ("no split.csv is kept: whether these images were trained on cannot be told",)
     images, same = seen
     if not images and not same:
         return ()

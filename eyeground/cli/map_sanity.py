@@ -91,12 +91,16 @@ def examine_model(
         docs/how-to/explain.md.
     """
     started = time.monotonic()
-    opened = open_explainable(model, device=device, threads=threads, similar=False)
+    opened = open_explainable(model, device=device, threads=threads)
     head = opened.contract.task.single
     if head is None or head.kind not in ("classes", "grades"):
         raise ConfigError(f"{model}: phantoms have one disease each, and this model is asked for something else")
     offered = methods_for(opened.engine.network)
-    if strange := [offered.get(name) or f"no method is called {name!r}" for name in methods if offered.get(name, "?")]:
+    if strange := [
+        offered.get(name) or f"no method is called {name!r}: {', '.join(offered)}"
+        for name in methods
+        if offered.get(name, "?")
+    ]:
         raise ConfigError("\n".join(strange))
     cases = _cases_of(phantoms, opened, head, images) if phantoms else _drawn(opened, head, images, seed)
     right = _rightly_answered(opened, cases)

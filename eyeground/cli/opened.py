@@ -3,17 +3,22 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from eyeground.cli.calibrating import RECORD, read_calibration
 from eyeground.cli.config import ConfigError
 from eyeground.cli.console import tell
 from eyeground.cli.trained import Trained, open_run
 from eyeground.evaluate.calibrate import Calibration
+from eyeground.model.engine import Images
 from eyeground.model.optimization import Device, Framework, Precision
+from eyeground.model.weights import WeightsRefused
 from eyeground.serve.bundle import Bundle, is_bundle, open_bundle
 from eyeground.serve.contract import Contract
 from eyeground.serve.engine_runtime import EngineRuntime
 from eyeground.serve.predictor import Predictor
-from eyeground.serve.runtime import RuntimePrecision
+from eyeground.serve.runtime import Runtime, RuntimePrecision
 from eyeground.serve.titles import titles_of
 
 
@@ -44,7 +49,8 @@ def open_predictor(
         The model.
 
     Raises:
-        ConfigError: If the words do not go together, or a calibration that is wanted is missing or of other weights.
+        ConfigError: If the words do not go together, the device is not to be had here, or a calibration that is wanted
+            is missing or of other weights.
         CheckpointError: If the run holds no sound checkpoint.
         BundleRefused: If the bundle is not as it was packed.
         RuntimeMissing: If the bundle holds no files for the runtime, or it is not installed.
@@ -58,6 +64,10 @@ def open_predictor(
         if precision == "fp16":
             raise ConfigError("--precision fp16: bundles compute in fp32, bf16 or int8")
         bundle = open_bundle(model)
+        if calibrated and not bundle.contract.calibrations:
+            raise ConfigError(
+                f"--calibrated: {model} was packed without a calibration; calibrate its run, and pack anew"
+            )
         return predictor_of(
             bundle,
             runtime=runtime or "torch",
@@ -108,12 +118,64 @@ def predictor_of(
 
     Raises:
         RuntimeMissing: If the bundle holds no files for it, or it is not installed.
+        ConfigError: If the device is not to be had here.
 
     References:
         Our own.
     """
-    made = bundle.open_runtime(runtime, precision=precision, threads=threads, device=device)
+    try:
+        made = bundle.open_runtime(runtime, precision=precision, threads=threads, device=device)
+    except WeightsRefused:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     return Predictor(bundle.contract, made, id=bundle.id, batch_size=batch_size)
+
+
+class _Contracted:
+    """A runtime that gives a contract's scores, as engines do."""
+
+    def __init__(self, runtime: Runtime, contract: Contract) -> None:
+        self._runtime, self._contract = runtime, contract
+        self.description, self.spec = runtime.description, contract.spec
+
+    def predict(self, images: Images) -> NDArray[np.float64]:
+        """Scores as the contract makes them, tempered where it says so."""
+        return self._contract.scores(self._runtime.outputs(images))
+
+
+def open_packed(folder: Path, *, device: Device = "auto", precision: Precision = "auto") -> Trained:
+    """Open a bundle in torch to be judged: it says what its contract says.
+
+    Args:
+        folder: The bundle.
+        device: Where to compute.
+        precision: ``auto`` = fp32.
+
+    Returns:
+        The network, with all that is needed to use it.
+
+    Raises:
+        BundleRefused: If it is not as it was packed.
+        ConfigError: If bundles do not compute so.
+        RuntimeMissing: If the bundle holds no files for this precision.
+
+    References:
+        Our own.
+    """
+    predictor = open_predictor(folder, device=device, precision=precision)
+    contract = predictor.contract
+    return Trained(
+        engine=_Contracted(predictor.runtime, contract),  # type: ignore[arg-type]
+        task=contract.task,
+        ordered=contract.ordered,
+        preprocessing=contract.preprocessing,
+        slices=contract.slices,
+        batch_size=predictor.batch_size,
+        weights_sha256=contract.weights_sha256,
+        step=0,
+        modality=contract.modality,
+    )
 
 
 def contract_of(

@@ -21,7 +21,7 @@ from eyeground.cli.similar import training_cases
 from eyeground.cli.trained import open_run
 from eyeground.explain.cases import write_cases
 from eyeground.model.conversion import Shown, WeightsFile, convert
-from eyeground.model.environment import EngineMissing
+from eyeground.model.environment import EngineMissing, python_of
 from eyeground.model.spec import ModelSpec
 from eyeground.model.torch.engine import TorchEngine
 from eyeground.model.untrusted import open_foreign
@@ -80,18 +80,18 @@ def export_run(
         docs/serve.md for the folder.
     """
     started = time.monotonic()
-    if strange := [word for word in targets if word not in TARGETS]:
-        raise ConfigError(f"--to {strange[0]}: it is one of {', '.join(TARGETS)}")
+    own, wrong = _titles(titles)
+    wrong += [f"--to {word}: it is one of {', '.join(TARGETS)}" for word in targets if word not in TARGETS]
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out}: already there; choose another --out")
+        wrong.append(f"{out}: already there; choose another --out")
+    if not tolerance > 0:
+        wrong.append(f"--tolerance {tolerance:g}: it is above 0, such as 0.01")
     if is_bundle(run):
-        raise ConfigError(f"{run} is a bundle already; export takes the run it was made of")
-    runtimes = ["torch", *(name for name in dict.fromkeys(targets) if name in ("onnx", "openvino"))]
-    wanted = _wanted(runtimes, precision)
-    try:
-        own = read_titles(titles) if titles else None
-    except ValueError as error:
-        raise ConfigError(f"--titles {error}") from error
+        wrong.append(f"{run} is a bundle already; export takes the run it was made of")
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    targets = list(dict.fromkeys(targets))
+    wanted = _wanted(targets, precision)
     trained = open_run(run, framework="torch", device="cpu", precision="fp32", threads=threads)
     if not isinstance(trained.engine, TorchEngine):
         raise ConfigError(f"{run}: cannot be opened in torch")
@@ -100,7 +100,8 @@ def export_run(
     gate = Gate(run, trained, images=images, tolerance=tolerance)
     gate.check(wanted)
     start = start_of(run)
-    part = out.absolute().with_name(f".{out.name}.part")
+    place = out.absolute()
+    part = place.with_name(f".{place.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # what a killed export left
     part.mkdir(parents=True)
     try:
@@ -140,10 +141,9 @@ def export_run(
         write_whole(part / CARD, render_card(contract, record, metrics).encode())
         seal(part)
         bundle = open_bundle(part)  # what cannot be opened again is not handed out
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.is_dir():
-            out.rmdir()
-        part.rename(out)
+        if place.is_dir():
+            place.rmdir()
+        part.rename(place)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -163,9 +163,23 @@ def export_run(
     )
 
 
-def _wanted(runtimes: Sequence[str], precision: RuntimePrecision) -> list[tuple[str, RuntimePrecision]]:
+def _titles(path: Path | None) -> tuple[dict[str, dict[str, str]] | None, list[str]]:
+    """A site's own titles, and what is wrong with them."""
+    try:
+        return (read_titles(path) if path else None), []
+    except ValueError as error:
+        return None, [f"--titles {error}"]
+
+
+def _wanted(targets: Sequence[str], precision: RuntimePrecision) -> list[tuple[str, RuntimePrecision]]:
     """List what is to be packed; everything that is not installed is named together."""
+    runtimes = ["torch", *(name for name in targets if name in ("onnx", "openvino"))]
     absent = [hint for name in runtimes if (hint := pick("serve.runtimes", name).missing())]
+    for target in (target for target in targets if target in _CONVERTED):
+        try:
+            python_of(target)  # type: ignore[arg-type]
+        except EngineMissing as error:
+            absent.append(str(error))
     if absent:
         raise RuntimeMissing(f"not installed: {'; '.join(absent)}")
     reduced = [(name, precision) for name in runtimes if precision in pick("serve.runtimes", name).FILES]
@@ -192,7 +206,7 @@ def _convert(part: Path, target: Any, weights: WeightsFile, shown: Shown, thread
             threads=threads,
             said=lambda words: tell(f"         {words}"),
         )
-    except (EngineMissing, WeightsRefused):
+    except WeightsRefused:
         raise
     except ValueError as error:
         raise ConfigError(f"--to {target}: {error}") from error

@@ -75,7 +75,7 @@ def serve_bundle(
         )
         looker = None
         if method != "none":
-            opened = open_explainable(folder, device=device, threads=threads, similar=False)
+            opened = open_explainable(folder, device=device, threads=threads)
             looker = Looker(opened.contract, opened.engine, method=method)
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -250,12 +250,12 @@ def _unchanged(run: Sequence[Path], earlier: Mapping[str, Row]) -> list[Row] | N
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Size and time of a file; of a folder of slices its own time."""
+    """Size and time of a file; of a folder of slices those of all its files."""
     try:
-        status = path.stat()
-        return status.st_size, status.st_mtime_ns
+        found = [each.stat() for each in (path, *(sorted(path.iterdir()) if path.is_dir() else ()))]
     except OSError:
         return -1, -1
+    return sum(each.st_size for each in found), max(each.st_mtime_ns for each in found)
 
 
 def _line(row: Row) -> dict[str, Any]:

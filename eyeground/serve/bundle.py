@@ -73,8 +73,7 @@ class Bundle:
         if precision not in held.get(name, ()):
             offers = ", ".join(f"{runtime} ({' '.join(each)})" for runtime, each in held.items())
             raise RuntimeMissing(
-                f"{self.folder}: holds no files for {name} in {precision}; it holds {offers}. "
-                f"Pack it anew with: eyeground export RUN --to {name}"
+                f"{self.folder}: holds no files for {name} in {precision}; it holds {offers}{_remedy(name, precision)}"
             )
         if hint := pick("serve.runtimes", name).missing():
             raise RuntimeMissing(f"runtime {name} is not installed: {hint}")
@@ -219,6 +218,17 @@ def files_of(runtime: str, precision: str) -> tuple[str, ...]:
     if precision not in offered:
         raise ValueError(f"{runtime} does not compute in {precision}: it offers {', '.join(offered)}")
     return offered[precision]
+
+
+def _remedy(runtime: str, precision: str) -> str:
+    """How to get what a bundle does not hold, if anybody could pack it."""
+    try:
+        files_of(runtime, precision)
+    except ValueError as error:
+        return f" ({error})"
+    words = "" if runtime == "torch" else f" --to {runtime}"
+    words += "" if precision == "fp32" else f" --precision {precision}"
+    return f". Pack it anew with: eyeground export RUN{words} --out BUNDLE"
 
 
 def _text(folder: Path, name: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyeground.data.preprocessing import normalize, square
-from eyeground.data.task import Head
+from eyeground.data.task import Head, Task
 from eyeground.explain.anatomy import Anatomy, locate, visible_field
 from eyeground.explain.cases import Case, Cases
 from eyeground.explain.evidence import CAPTION, Region, abnormal_areas, evidence, healthy_answer
@@ -90,6 +90,43 @@ class Explanation:
         }
 
 
+def asked_head(task: Task, *, head: str = "", said: str = "") -> Head | None:
+    """Find the head whose answer is to be explained.
+
+    Args:
+        task: What the model answers.
+        head: Its name; empty = not chosen.
+        said: The answer that is to be explained; empty = the one that will be given.
+
+    Returns:
+        The head; None where neither was chosen, so that each image's answers decide.
+
+    Raises:
+        ValueError: If there is no such head or answer, or several heads have that answer.
+
+    Example:
+        >>> task = Task("heads", (Head("AMD"), Head("DR", "grades", ("0", "1"))))
+        >>> asked_head(task, said="1").name
+        'DR'
+
+    References:
+        Our own.
+    """
+    heads = {each.name: each for each in task.heads}
+    if head and head not in heads:
+        raise ValueError(f"there is no head {head!r}: {', '.join(heads)}")
+    asked = [heads[head]] if head else list(task.heads)
+    if not said:
+        return asked[0] if head else None
+    able = [each for each in asked if said in each.classes]
+    if not able:
+        offers = "; ".join(f"{each.name}: {', '.join(each.classes) or 'a number'}" for each in asked)
+        raise ValueError(f"there is no answer {said!r} ({offers})")
+    if len(able) > 1:
+        raise ValueError(f"{', '.join(each.name for each in able)} can all answer {said!r}: choose a head")
+    return able[0]
+
+
 class Looker:
     """Explains a model's answers, from any thread.
 
@@ -123,7 +160,8 @@ class Looker:
         Args:
             gated: A file that came through the gate.
             answer: What the model says of it.
-            head: Which head's answer; empty = the first that calls the eye ill, or the first.
+            head: Which head's answer; empty = the one that has the answer ``said``, or the first that calls the eye
+                ill, or the first.
             said: Which of its answers; empty = the one that was given.
             count: How many similar cases.
 
@@ -190,17 +228,14 @@ class Looker:
 
     def _asked(self, answer: Answer, head: str, said: str) -> tuple[Head, int]:
         """Which head's which answer is explained."""
-        heads = {each.name: each for each in self._contract.task.heads}
-        if head and head not in heads:
-            raise ValueError(f"there is no head {head!r}: {', '.join(heads)}")
-        given = {name: self._given(each, answer) for name, each in heads.items()}
-        ill = [name for name, index in given.items() if not healthy_answer(heads[name], index)]
-        asked = heads[head or (ill[0] if ill else next(iter(heads)))]
-        if not said:
-            return asked, given[asked.name]
-        if said not in asked.classes:
-            raise ValueError(f"{asked.name} has no answer {said!r}: {', '.join(asked.classes) or 'it is a number'}")
-        return asked, asked.classes.index(said)
+        task = self._contract.task
+        asked = asked_head(task, head=head, said=said)
+        if asked is not None and said:
+            return asked, asked.classes.index(said)
+        given = [(each, self._given(each, answer)) for each in task.heads]
+        if asked is not None:
+            return next(pair for pair in given if pair[0] is asked)
+        return next((pair for pair in given if not healthy_answer(*pair)), given[0])
 
     def _given(self, head: Head, answer: Answer) -> int:
         """Index of the answer that a head gave."""

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -36,7 +37,8 @@ def read_patients(source: str, files: Sequence[Path]) -> dict[str, str]:
         File -> patient.
 
     Raises:
-        PatientsUnknown: If the table cannot be read, or a file has no patient; all of them.
+        PatientsUnknown: If the table cannot be read, a file has no patient or several, or a row may mean several files;
+            all of it at once.
 
     Example:
         >>> read_patients("names", [Path("a/P7_OD.png"), Path("a/P7-left.jpg")])
@@ -59,14 +61,28 @@ def read_patients(source: str, files: Sequence[Path]) -> dict[str, str]:
         raise PatientsUnknown(f"--patients {table}: cannot be read ({error}); or say names") from error
     if not rows or not {"file", "patient"} <= set(rows[0]):
         raise PatientsUnknown(f"--patients {table}: it needs rows with the columns file and patient")
-    known = {(row["file"] or "").replace("\\", "/").lstrip("./"): (row["patient"] or "").strip() for row in rows}
+    known: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        known[(row["file"] or "").replace("\\", "/").lstrip("./")].add((row["patient"] or "").strip())
+    named: dict[str, list[str]] = defaultdict(list)
     owners: dict[str, str] = {}
     for path in files:
         parts = path.as_posix().split("/")
         ends = ("/".join(parts[start:]).lstrip("./") for start in range(len(parts)))
-        owners[str(path)] = next((known[end] for end in ends if end in known), "")
+        end = next((end for end in ends if end in known), "")
+        named[end].append(str(path))
+        owners[str(path)] = next(iter(known[end]), "") if end else ""
+    wrong = [f"{end} has several patients: {_some(sorted(each))}" for end, each in known.items() if len(each) > 1]
+    # Two people's images may have one name: nobody's eyes are joined to another's for that.
+    wrong += [
+        f"{end} may be any of {_some(each)}: say more of its path"
+        for end, each in named.items()
+        if end and len(each) > 1
+    ]
     if bare := [file for file, patient in owners.items() if not patient]:
-        raise PatientsUnknown(f"--patients {table}: no patient for {_some(bare)}")
+        wrong.append(f"no patient for {_some(bare)}")
+    if wrong:
+        raise PatientsUnknown(f"--patients {table}: {'; '.join(wrong)}")
     return owners
 
 

@@ -1,5 +1,7 @@
-"""A tiny phantom set, a run trained on it, and the command line called in this process."""
+"""A tiny phantom set, a run trained on it, the bundle of that run, and the command line called in this process."""
 
+import importlib.util
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,9 +70,38 @@ def config(tmp_path_factory: pytest.TempPathFactory, phantoms: Path) -> Path:
 def trained(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Path:
     """A finished run."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
+    succeeded("finetune", config, f"out={folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def calibrated(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> Path:
+    """A copy of that run, calibrated."""
+    folder = tmp_path_factory.mktemp("calibrated") / "tiny"
+    shutil.copytree(trained, folder)
+    succeeded("calibrate", folder, "--coverage", 0.6, "--resamples", 100)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory, calibrated: Path) -> Path:
+    """That run as a bundle for torch and ONNX Runtime, with its training cases; not to be changed."""
+    needs("onnx", "onnxruntime", "onnxscript")
+    folder = tmp_path_factory.mktemp("bundles") / "packed"
+    succeeded("export", calibrated, "--out", folder, "--to", "onnx", "--cases", "--threads", 1)
+    return folder
+
+
+def succeeded(*words: object) -> None:
+    """Call the command line for a fixture, and expect success."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["eyeground", "finetune", str(config), f"out={folder}"])
+        patch.setattr(sys, "argv", ["eyeground", *map(str, words)])
         with pytest.raises(SystemExit) as stop:
             main()
     assert not stop.value.code
-    return folder
+
+
+def needs(*modules: str) -> None:
+    """Skip where something is not installed; nothing is imported to find out."""
+    if absent := [name for name in modules if importlib.util.find_spec(name) is None]:
+        pytest.skip(f"needs {', '.join(absent)}")

@@ -9,7 +9,7 @@ from eyeground.model.optimization import Device, Framework, Precision
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Folder that 'eyeground finetune' made.")],
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a bundle.")],
     data: Annotated[Path, typer.Argument(help="Folder of images; file names are relative to it.")],
     table: Annotated[Path | None, typer.Option(help="CSV or Parquet table; none = a folder per class.")] = None,
     file_column: Annotated[str | None, typer.Option(help="Column of file names.")] = None,
@@ -19,6 +19,9 @@ def command(
     site_column: Annotated[str | None, typer.Option(help="Column of the site.")] = None,
     camera_column: Annotated[str | None, typer.Option(help="Column of the camera.")] = None,
     name: Annotated[str, typer.Option(help="Name of the evaluation; by default the data folder's, numbered.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the evaluation; none = RUN/evaluations. A bundle needs one.")
+    ] = None,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 2000,
     engine: Annotated[Framework | None, typer.Option(help="Framework; by default the one it was trained in.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = "auto",
@@ -44,6 +47,7 @@ def command(
         run,
         source,
         name=name,
+        out=out,
         resamples=resamples,
         framework=engine,
         device=device,
