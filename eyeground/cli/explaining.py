@@ -161,14 +161,16 @@ def explain_images(
                 done(number + 1, len(files))
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    record = {
-        "model": opened.id,
-        "weights_sha256": opened.contract.weights_sha256,
-        "methods": {looker.method: summaries()[looker.method] for looker in lookers},
-        "caption": dict(CAPTION),
-        "images": told,
-    }
-    write_whole(out / "explain.json", (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
+    finally:  # whatever stops it, the pictures that are there have their numbers
+        record = {
+            "model": opened.id,
+            "weights_sha256": opened.contract.weights_sha256,
+            "methods": {looker.method: summaries()[looker.method] for looker in lookers},
+            "caption": dict(CAPTION),
+            "images": told,
+        }
+        text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        write_whole(out / "explain.json", text.encode("utf-8", "replace"))
     _show(told)
     unread = [f"{each['file']}: {each['quality']}" for each in told if not each["graded"]]
     if unread:
@@ -237,6 +239,7 @@ def _explained(
     [found] = predictor.answer([gated])
     told = found.to_json(predictor.contract)
     told["explanations"] = []
+    gated = found.gated
     if not gated.graded:
         return told
     for looker in lookers:

@@ -32,7 +32,7 @@ def judge_on(
 ) -> None:
     """Judge a model on other data, into ``RUN/evaluations/<name>/``.
 
-    Of a bundle all that its contract says is judged, calibration included.
+    A bundle is judged as a run is: by the network's scores before calibration.
 
     Args:
         run: The run's folder, or a bundle.

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from eyeground.atomic_file import write_whole
 from eyeground.cli.config import ConfigError
@@ -146,7 +145,7 @@ def _examine(
     spec, tensors = engine.whole()
 
     def score(squares: NDArray[np.uint8], number: int) -> NDArray[np.float64]:
-        scores = contract.scores(engine.outputs(normalize(list(squares), contract.preprocessing)))
+        scores = contract.task.scores(engine.outputs(normalize(list(squares), contract.preprocessing)))
         return np.asarray(scores[:, cases[number].label])
 
     def plain(network: Any, images: Images, directions: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -227,9 +226,9 @@ def _read(folder: Path, rows: Sequence[dict[str, str]], opened: Explainable, hea
     for row in rows:
         try:
             image = read(folder / "images" / row["file"])
+            mask = read(folder / "masks" / row["mask"]).pixels[:, :, 0] > 127
         except ImageRefused as error:
             raise ValueError(str(error)) from error
-        mask = np.asarray(Image.open(folder / "masks" / row["mask"]).convert("L")) > 127
         yield _case(opened, image, mask, row["patient"], head.classes.index(row["label"]))
 
 
@@ -248,7 +247,7 @@ def _rightly_answered(opened: Explainable, cases: Sequence[_Case], step: int = 1
     for start in range(0, len(cases), step):
         some = cases[start : start + step]
         outputs = opened.engine.outputs(normalize([case.square for case in some], opened.contract.preprocessing))
-        said = opened.contract.scores(outputs).argmax(axis=1).tolist()
+        said = opened.contract.task.scores(outputs).argmax(axis=1).tolist()
         kept += [case for case, label in zip(some, said, strict=True) if case.label == label]
     return kept
 

@@ -14,7 +14,7 @@ from eyeground.evaluate.calibrate import Calibration
 from eyeground.model.engine import Images
 from eyeground.model.optimization import Device, Framework, Precision
 from eyeground.model.weights import WeightsRefused
-from eyeground.serve.bundle import Bundle, is_bundle, open_bundle
+from eyeground.serve.bundle import is_bundle, open_bundle
 from eyeground.serve.contract import Contract
 from eyeground.serve.engine_runtime import EngineRuntime
 from eyeground.serve.predictor import Predictor
@@ -68,14 +68,18 @@ def open_predictor(
             raise ConfigError(
                 f"--calibrated: {model} was packed without a calibration; calibrate its run, and pack anew"
             )
-        return predictor_of(
-            bundle,
-            runtime=runtime or "torch",
-            precision="fp32" if precision == "auto" else precision,
-            device=device,
-            threads=threads,
-            batch_size=batch_size,
-        )
+        try:
+            made = bundle.open_runtime(
+                runtime or "torch",
+                precision="fp32" if precision == "auto" else precision,
+                threads=threads,
+                device=device,
+            )
+        except WeightsRefused:
+            raise
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        return Predictor(bundle.contract, made, id=bundle.id, batch_size=batch_size)
     if runtime:
         raise ConfigError(
             f"--runtime {runtime}: {model} is a run; pack it with: eyeground export {model} --to {runtime}"
@@ -86,66 +90,27 @@ def open_predictor(
         )
     trained = open_run(model, framework=framework, device=device, precision=precision, threads=threads)
     calibrations = calibrations_of(model, trained) if calibrated else {}
-    return Predictor(
-        contract_of(trained, calibrations),
-        EngineRuntime(trained.engine, trained.task),
-        id=trained.weights_sha256,
-        batch_size=batch_size,
-    )
-
-
-def predictor_of(
-    bundle: Bundle,
-    *,
-    runtime: str = "torch",
-    precision: RuntimePrecision = "fp32",
-    device: Device = "auto",
-    threads: int = 0,
-    batch_size: int = 32,
-) -> Predictor:
-    """Start one of a bundle's runtimes.
-
-    Args:
-        bundle: An open bundle.
-        runtime: Which.
-        precision: How it computes.
-        device: Where torch computes.
-        threads: Processor threads, 0 = the runtime's choice.
-        batch_size: Most images in one call.
-
-    Returns:
-        The model.
-
-    Raises:
-        RuntimeMissing: If the bundle holds no files for it, or it is not installed.
-        ConfigError: If the device is not to be had here.
-
-    References:
-        Our own.
-    """
     try:
-        made = bundle.open_runtime(runtime, precision=precision, threads=threads, device=device)
-    except WeightsRefused:
-        raise
+        answering = EngineRuntime(trained.engine, trained.task)
     except ValueError as error:
-        raise ConfigError(str(error)) from error
-    return Predictor(bundle.contract, made, id=bundle.id, batch_size=batch_size)
+        raise ConfigError(f"{model}: {error}; open it in torch with --engine torch") from error
+    return Predictor(contract_of(trained, calibrations), answering, id=trained.weights_sha256, batch_size=batch_size)
 
 
-class _Contracted:
-    """A runtime that gives a contract's scores, as engines do."""
+class _Packed:
+    """A runtime that gives scores, as engines do."""
 
     def __init__(self, runtime: Runtime, contract: Contract) -> None:
         self._runtime, self._contract = runtime, contract
         self.description, self.spec = runtime.description, contract.spec
 
     def predict(self, images: Images) -> NDArray[np.float64]:
-        """Scores as the contract makes them, tempered where it says so."""
-        return self._contract.scores(self._runtime.outputs(images))
+        """Scores before any calibration, as those of a run are judged."""
+        return self._contract.task.scores(self._runtime.outputs(images))
 
 
 def open_packed(folder: Path, *, device: Device = "auto", precision: Precision = "auto") -> Trained:
-    """Open a bundle in torch to be judged: it says what its contract says.
+    """Open a bundle in torch to be judged, by its scores before calibration, as a run is.
 
     Args:
         folder: The bundle.
@@ -166,7 +131,7 @@ def open_packed(folder: Path, *, device: Device = "auto", precision: Precision =
     predictor = open_predictor(folder, device=device, precision=precision)
     contract = predictor.contract
     return Trained(
-        engine=_Contracted(predictor.runtime, contract),  # type: ignore[arg-type]
+        engine=_Packed(predictor.runtime, contract),  # type: ignore[arg-type]
         task=contract.task,
         ordered=contract.ordered,
         preprocessing=contract.preprocessing,

@@ -69,8 +69,8 @@ class Gate:
             if reduced:
                 raise ConfigError(f"--precision {reduced[0]} has to pass on the run's validation images: {self._data}")
             tell(f"the run's images are not to be had, so phantoms are shown: {self._data}")
-        elif reduced and not self._data.of("val"):
-            raise ConfigError(f"--precision {reduced[0]}: the run has no validation images to pass on")
+        elif reduced and not (self._data.of("val") and self._data.of("train")):
+            raise ConfigError(f"--precision {reduced[0]}: the run has no training or no validation images to show")
 
     @property
     def modality(self) -> str:
@@ -79,7 +79,7 @@ class Gate:
 
     @cached_property
     def shown(self) -> Shown:
-        """The first images of validation, or phantoms."""
+        """Images of validation, or phantoms."""
         preprocessing, modality = self._trained.preprocessing, self._trained.modality
         if isinstance(self._data, str) or not self._data.of("val"):
             drawn = [
@@ -121,6 +121,8 @@ class Gate:
         Raises:
             Unproved: If it says something else, or loses too much.
         """
+        if precision not in runtime.description:
+            raise Unproved(f"{name} in {precision} cannot be proved here: it computes as {runtime.description}")
         told = self._agreement(runtime, contract) if precision == "fp32" else self._change(runtime, contract)
         if not told["passed"]:
             raise Unproved(f"{name} in {precision} is not let through, and nothing was written: {told['says']}")
@@ -129,7 +131,9 @@ class Gate:
     def _agreement(self, runtime: Runtime, contract: Contract) -> dict[str, Any]:
         """Compare scores of the same images."""
         parity = agreement_of(
-            contract.scores(self._reference), contract.scores(_outputs(runtime, self.shown.images)), task=contract.task
+            contract.task.scores(self._reference),
+            contract.task.scores(_outputs(runtime, self.shown.images)),
+            task=contract.task,
         )
         return {**parity.to_json(), "shown": self.shown.words}
 
@@ -165,10 +169,13 @@ class Gate:
         return predict_split(replace(self._trained, engine=engine), self._data, "val")
 
     def _squares(self, split: str, most: int) -> list[NDArray[np.uint8]]:
-        """The first images of a split as the network sees them."""
+        """Some images of a split as the network sees them."""
         assert not isinstance(self._data, str)  # noqa: S101 - check() made sure
         pixels = self._data.pixels
-        return [square(pixels(sample), self._trained.preprocessing) for sample in self._data.of(split)[:most]]
+        samples = self._data.of(split)
+        # Evenly over the table, which may be sorted by class.
+        rows = np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int)).tolist()
+        return [square(pixels(samples[row]), self._trained.preprocessing) for row in rows]
 
 
 class _Asked:

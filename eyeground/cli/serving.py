@@ -7,11 +7,15 @@ from typing import Literal, get_args
 
 from eyeground.cli.config import ConfigError
 from eyeground.cli.console import tell
+from eyeground.cli.exit_codes import kind_of
 from eyeground.cli.explaining import open_explainable
-from eyeground.cli.opened import predictor_of
+from eyeground.cli.opened import open_predictor
 from eyeground.model.optimization import Device
-from eyeground.serve.bundle import is_bundle, open_bundle
+from eyeground.serve.bundle import is_bundle
+from eyeground.serve.engine_runtime import EngineRuntime
+from eyeground.serve.graph_process import GraphProcess
 from eyeground.serve.looking import Looker
+from eyeground.serve.predictor import Predictor
 from eyeground.serve.runtime import RuntimeMissing, RuntimePrecision
 
 
@@ -64,7 +68,6 @@ def serve_bundle(
     except ModuleNotFoundError as error:
         raise RuntimeMissing(f"{error.name} is not installed: pip install 'eyeground[serve]'") from error
     chosen: Literal["fp32", "bf16", "int8"] = precision  # type: ignore[assignment]
-    bundle = open_bundle(folder)
     try:
         settings = ServeSettings(
             max_bytes=max_mib * 2**20,
@@ -73,23 +76,32 @@ def serve_bundle(
             timeout_s=timeout_s,
             precision=chosen,
         )
-        looker = None
+        looker = predictor = None
         if method != "none":
             opened = open_explainable(folder, device=device, threads=threads)
             looker = Looker(opened.contract, opened.engine, method=method)
+            if (runtime, chosen) == ("torch", "fp32"):  # one network for answers and maps
+                answering = EngineRuntime(opened.engine, opened.contract.task)
+                predictor = Predictor(opened.contract, answering, id=opened.id)
     except ValueError as error:
+        if kind_of(error):
+            raise
         raise ConfigError(str(error)) from error
-    predictor = predictor_of(bundle, runtime=runtime, precision=chosen, device=device, threads=threads, batch_size=8)
+    predictor = predictor or open_predictor(
+        folder, runtime=runtime, precision=chosen, device=device, threads=threads, batch_size=8
+    )
+    if isinstance(predictor.runtime, GraphProcess):
+        predictor.runtime.hurry(timeout_s)
 
     def listening(url: str) -> None:
         tell(
-            f"bundle    {folder.name} ({bundle.id[:12]}), {predictor.runtime.description}",
+            f"bundle    {folder.name} ({predictor.id[:12]}), {predictor.runtime.description}",
             f"page      {url}/",
             f"service   POST {url}/predict; its document {url}/docs; health {url}/readyz; metrics {url}/metrics",
             "stop it with Ctrl-C",
         )
         if as_json:
-            sys.stdout.write(json.dumps({"url": url, "bundle": bundle.id}) + "\n")
+            sys.stdout.write(json.dumps({"url": url, "bundle": predictor.id}) + "\n")
             sys.stdout.flush()
 
     try:

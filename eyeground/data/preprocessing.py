@@ -1,5 +1,6 @@
 """How pixels reach the network: the one contract that training, evaluation and prediction share."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -28,6 +29,9 @@ class Preprocessing:
         mean: Subtracted from each channel in [0, 1].
         std: Divides each channel.
 
+    Raises:
+        ValueError: If a value is out of range; all of them at once.
+
     Example:
         >>> Preprocessing(image_px=224).resized_px
         256
@@ -43,6 +47,24 @@ class Preprocessing:
     crop_fraction: float = 0.875
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if not 8 <= self.image_px <= 4096:
+            wrong.append(f"image_px is {self.image_px}: it is 8 to 4096")
+        if not 0 <= self.store_px <= 2**16:
+            wrong.append(f"store_px is {self.store_px}: it is at least 0")
+        if self.fit not in ("crop", "squash"):
+            wrong.append(f"fit is {self.fit!r}: it is 'crop' or 'squash'")
+        if not 0.1 <= self.crop_fraction <= 1:
+            wrong.append(f"crop_fraction is {self.crop_fraction}: it is 0.1 to 1")
+        colors = [*self.mean, *self.std]
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(math.isfinite(value) for value in colors):
+            wrong.append("mean and std are three finite numbers each")
+        elif min(self.std) <= 0:
+            wrong.append(f"std is {list(self.std)}: each is above 0")
+        if wrong:
+            raise ValueError("preprocessing: " + "; ".join(wrong))
 
     @property
     def resized_px(self) -> int:

@@ -67,8 +67,10 @@ class Cases:
             or len(self.files) not in (0, len(self.labels))
         ):
             raise ValueError(
-                f"features {self.features.shape}, {len(self.labels)} labels, {len(self.files)} files: not the same cases"
+                f"features {self.features.shape}, {len(self.labels)} labels, {len(self.files)} files do not fit"
             )
+        if not np.isfinite(self.features).all():
+            raise ValueError("a feature of a training case is NaN or infinite")
 
     def nearest(self, feature: NDArray[np.floating], *, count: int = 5) -> list[Case]:
         """Find the most similar cases.
@@ -93,7 +95,7 @@ class Cases:
 
 
 def write_cases(path: Path, cases: Cases) -> None:
-    """Keep cases in a file, in half precision.
+    """Keep cases in a file: the direction of each feature, in half precision.
 
     Args:
         path: A ``.safetensors`` file.
@@ -117,7 +119,9 @@ def write_cases(path: Path, cases: Cases) -> None:
         "files": json.dumps(cases.files),
         "weights_sha256": cases.weights_sha256,
     }
-    write_weights(path, {"features": cases.features.astype(np.float16)}, told)
+    lengths = np.linalg.norm(cases.features, axis=1, keepdims=True)
+    directions = cases.features / np.where(lengths > 0, lengths, 1)
+    write_weights(path, {"features": directions.astype(np.float16)}, told)
 
 
 def read_cases(path: Path) -> Cases:

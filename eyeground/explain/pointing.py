@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from eyeground.evaluate.confidence import Estimate
-from eyeground.explain.averages import averages
+from eyeground.explain.averages import LEAST_IMAGES, averages
 
 # Of the square's side: 8 px at 224. Zhang et al. allow 15 px on pictures of about 500 px, 1/33.
 TOLERANCE: Final = 1 / 28
@@ -51,8 +51,8 @@ class Hits:
 
     @property
     def passed(self) -> bool:
-        """Whether both differences are above 0 with their whole interval."""
-        return self.above_chance.low > 0 and self.above_mismatched.low > 0
+        """Whether both differences are above 0 with their whole interval, on images enough for an interval."""
+        return self.images >= LEAST_IMAGES and self.above_chance.low > 0 and self.above_mismatched.low > 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -38,8 +38,8 @@ class Examined:
         >>> from eyeground.evaluate.confidence import Estimate
         >>> from eyeground.explain.deletion import Curves
         >>> good, flat = Estimate(0.5, 0.4, 0.6), Curves(np.array([0.0, 1.0]), np.ones(2), np.ones(2))
-        >>> Examined("grad_cam", "", False, Hits(good, good, good, good, good, 9, 9, 0),
-        ...          WeightsTest(good, {}, good, 9, 9), MeanCurves(flat, flat, good, good, good, good, 9)).passed
+        >>> Examined("grad_cam", "", False, Hits(good, good, good, good, good, 40, 40, 0),
+        ...          WeightsTest(good, {}, good, 40, 40), MeanCurves(flat, flat, good, good, good, good, 9)).passed
         True
 
     References:

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.stats import rankdata
 
 from eyeground.evaluate.confidence import Estimate
-from eyeground.explain.averages import averages
+from eyeground.explain.averages import LEAST_IMAGES, averages
 
 # Share of the layers, counted from the head, that are drawn anew; 0 is the classifier alone.
 STAGES: Mapping[str, float] = {"head": 0.0, "last quarter": 0.25, "last half": 0.5, "all": 1.0}
@@ -46,8 +46,8 @@ class WeightsTest:
 
     @property
     def passed(self) -> bool:
-        """Whether the difference is above 0 with its whole interval."""
-        return self.difference.low > 0
+        """Whether the difference is above 0 with its whole interval, on images enough for an interval."""
+        return self.compared >= LEAST_IMAGES and self.difference.low > 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

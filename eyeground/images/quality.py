@@ -27,6 +27,7 @@ Reason = Literal[
 ]
 
 LEAST_SIDE_PX: Final = 64  # below it a vessel is thinner than a pixel
+_LONGEST = 20  # no camera makes pictures so much longer than high; the widest B-scans are 6 times
 _SMALL_PX = 160  # below it the finer vessels are
 # On 4,193 real images (EyePACS, ODIR with its cataracts, OCTDL, a second OCT device) the darkest photograph's brightest
 # 0.2% begin at 36, the lightest scan's darkest 0.2% end at 61, and the flattest image spans 36 levels.
@@ -192,6 +193,8 @@ def _obvious(pixels: NDArray[np.uint8]) -> Reason | None:
     """What no one could dispute, told without looking for a retina."""
     if min(pixels.shape[:2]) < LEAST_SIDE_PX:
         return "too small"
+    if max(pixels.shape[:2]) > _LONGEST * min(pixels.shape[:2]):
+        return "no retina"
     step = max(1, round((pixels.shape[0] * pixels.shape[1] / 60_000) ** 0.5))
     low, high = np.percentile(pixels[::step, ::step].reshape(-1, 3), (0.2, 99.8), axis=0)
     if high.max() < _BLACK:

@@ -147,6 +147,7 @@ def make_app(predictor: Predictor, *, explain: Explain | None = None, settings: 
         description="Every refusal has one shape: a sentence (`error`) and a word for programs (`reason`).",
         lifespan=lambda _: _working(answering),
         docs_url=None,
+        redirect_slashes=False,  # it would answer with the address that the sender claims
         redoc_url=None,
     )
     app.add_middleware(UploadLimits, room=room, waits=_PREDICT, max_bytes=chosen.max_bytes, timeout_s=chosen.timeout_s)

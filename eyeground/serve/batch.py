@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -130,6 +131,7 @@ def answer_files(
     """
     settings = {
         "model": predictor.id,
+        "contract": predictor.contract.key,
         "runtime": predictor.runtime.description,
         "batch_size": predictor.batch_size,
         "slices": slices or predictor.contract.slices,
@@ -229,16 +231,16 @@ def _ask(predictor: Predictor, files: Sequence[tuple[Gated, tuple[int, int]]]) -
     answers = predictor.answer([gated for gated, _ in files])
     return [
         Row(
-            gated.name,
-            gated.eye,
-            gated.quality,
+            answer.gated.name,
+            answer.gated.eye,
+            answer.gated.quality,
             answer.columns,
-            tuple(answer.scores.tolist()) if gated.graded else None,
-            gated.conflict,
-            gated.problem,
+            tuple(answer.scores.tolist()) if answer.gated.graded else None,
+            answer.gated.conflict,
+            answer.gated.problem,
             stamp,
         )
-        for answer, (gated, stamp) in zip(answers, files, strict=True)
+        for answer, (_, stamp) in zip(answers, files, strict=True)
     ]
 
 
@@ -279,6 +281,8 @@ def _claimed(journal: Path, settings: Mapping[str, Any]) -> Iterator[None]:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise TableBegun(f"{journal}: another process writes this table; wait for it or stop it first") from error
+        if not journal.exists() or os.fstat(held.fileno()).st_ino != journal.stat().st_ino:
+            raise TableBegun(f"{journal}: another process has just finished this table; say the command again")
         first, end, _ = journal.read_text("utf-8", errors="replace").partition("\n")
         if not end:  # new, or killed while this very line was written
             held.truncate(0)

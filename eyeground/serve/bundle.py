@@ -153,7 +153,7 @@ def open_bundle(folder: Path) -> Bundle:
         contract = read_contract(record["contract"], calibrations)
         if contract.weights_sha256 != files[WEIGHTS]:
             raise ValueError(f"the contract belongs to other weights than {WEIGHTS}")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BundleRefused(f"{folder}: {RECORD} cannot be used: {error}; get the bundle anew") from error
     return Bundle(folder, contract, record, _digest(text), files)
 

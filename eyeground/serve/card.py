@@ -79,7 +79,8 @@ def render_card(contract: Contract, record: Mapping[str, Any], metrics: Mapping[
 
 def _cell(word: object) -> str:
     """A word that cannot break out of its place in a table."""
-    return " ".join(str(word).replace("|", "/").replace("`", "'").split())
+    plain = str(word).replace("|", "/").replace("`", "'").replace("&", "&amp;").replace("<", "&lt;")
+    return " ".join(plain.split())
 
 
 def _estimate(told: Mapping[str, Any]) -> str:

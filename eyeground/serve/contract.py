@@ -1,5 +1,7 @@
 """Everything but the weights that decides what a model says of an image: the contract that all who predict share."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.task import Head, Task, read_task
 from eyeground.data.volumes import slice_step
+from eyeground.evaluate.answers import answer_columns
 from eyeground.evaluate.calibrate import Calibration
 from eyeground.evaluate.calibration_record import from_record
 from eyeground.images.retinal_image import Modality
@@ -94,21 +97,47 @@ class Contract:
         words = self.titles.get(f"{head}/{name}") or self.titles.get(name, {})
         return words.get(language) or name
 
-    def scores(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Turn a network's outputs to scores, tempered where the contract says so.
+    def tempered(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Temper scores where the contract says so: those of a file, of a volume the mean over its B-scans.
 
         Args:
-            outputs: Shape (N, outputs), as the network gives them.
+            scores: Shape (N, S), as ``task.scores`` makes them of a network's outputs.
 
         Returns:
             Shape (N, S).
         """
-        found = self.task.scores(outputs)
+        found = scores.copy()
         for head, _, place in self.task.parts():
             if head.name in self.calibrations:
-                whole = self.calibrations[head.name].tempered(both_sides(head, found[:, place]))
+                whole = self.calibrations[head.name].tempered(both_sides(head, scores[:, place]))
                 found[:, place] = whole[:, 1:] if head.kind == "yes_no" else whole
         return found
+
+    def columns(self, scores: NDArray[np.float64]) -> dict[str, list[str]]:
+        """Put tempered scores into the words of a table of answers.
+
+        Args:
+            scores: Shape (N, S); a row of NaN is an image that cannot be graded.
+
+        Returns:
+            Column -> N cells: those of ``answer_columns``, and of a calibrated head ``set``, ``certain`` and its
+            thresholds, with ``_<head>`` behind where there are several heads.
+        """
+        alone = self.task.single is not None
+        columns: dict[str, list[str]] = {}
+        for head, _, place in self.task.parts():
+            columns |= answer_columns(head, scores[:, place], alone=alone)
+            if made := self.calibrations.get(head.name):
+                tail = "" if alone else f"_{head.name}"
+                words = made.columns(both_sides(head, scores[:, place]))
+                columns |= {f"{name}{tail}": cells for name, cells in words.items()}
+        return columns
+
+    @property
+    def key(self) -> str:
+        """A hash of all that decides what is said, calibrations included."""
+        told = dict(sorted(self.calibrations.items()))
+        return hashlib.sha256(f"{json.dumps(self.to_json(), sort_keys=True)} {told!r}".encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values but for the calibrations, which are files of their own; ``read_contract`` reads them back."""
@@ -181,7 +210,10 @@ def read_contract(told: Mapping[str, Any], calibrations: Mapping[str, Mapping[st
             slices=str(told["slices"]),
             modality=told["modality"],
             weights_sha256=str(told["weights_sha256"]),
-            titles={str(name): dict(words) for name, words in told["titles"].items()},
+            titles={
+                str(name): {str(language): str(word) for language, word in words.items()}
+                for name, words in told["titles"].items()
+            },
             calibrations={name: from_record(record) for name, record in calibrations.items()},
         )
     except (KeyError, TypeError, AttributeError) as error:

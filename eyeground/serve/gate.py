@@ -132,23 +132,34 @@ def _gated(
     store = PixelStore(crop_field=preprocessing.crop_field, store_px=preprocessing.store_px, limit_bytes=0)
     ready: list[Pixels] = []
     words: list[str] = []
+    eyes: set[Eye] = set()
+    kinds: set[Modality] = set()
     try:
         for number in chosen(count(), step) if step else (None,):
             image = open_slice(number)
+            eyes.add(image.eye)
+            kinds.add(image.modality)
             words.append(verdict(image, expected=contract.modality) or "good")
             if not cannot_grade(words[-1]):
                 ready.append(store.ready(image))
+        squares = tuple(square(pixels, preprocessing) for pixels in ready)
     except ImageRefused as refused:
         # Half a volume is no answer.
         reason = refused.sentence if refused.reason == "no_such_slice" else refused.reason
-        return Gated(name, f"cannot grade: {reason}", "", "", "", (), None, refused.sentence)
-    side = reconcile({"file header": image.eye, "file name": eye_from_name(plain)})
+        # The name still tells whose eye it was, so that a patient's line does not say that there was no image.
+        return Gated(name, f"cannot grade: {reason}", eye_from_name(plain), "", "", (), None, refused.sentence)
+    except Exception as error:  # noqa: BLE001 - a picture that nobody thought of must not cost the others theirs
+        problem = f"cannot be looked at ({type(error).__name__}); please report such a file"
+        return Gated(name, "cannot grade: failed", eye_from_name(plain), "", "", (), None, problem)
+    header, modality = eyes - {""}, kinds - {""}
+    claims: dict[str, Eye] = {f"header of {eye}": eye for eye in header} if len(header) > 1 else {}
+    side = reconcile({"file header": next(iter(header), ""), **claims, "file name": eye_from_name(plain)})
     return Gated(
         name,
         next((word for word in words if not cannot_grade(word)), words[0]),
         side.eye,
         side.conflict,
-        image.modality,
-        tuple(square(pixels, preprocessing) for pixels in ready),
+        next(iter(modality)) if len(modality) == 1 else "",
+        squares,
         ready[len(ready) // 2] if ready else None,
     )

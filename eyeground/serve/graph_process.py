@@ -98,6 +98,14 @@ class GraphProcess:
         """Program, version, device and precision in words."""
         return self._description
 
+    def hurry(self, seconds: float) -> None:
+        """Let answers take no longer than this from now on; opening took the time it took.
+
+        Args:
+            seconds: Longest time to an answer. Unit: s.
+        """
+        self._seconds = seconds
+
     def outputs(self, images: Images) -> NDArray[np.float32]:
         """Give what the network's head gives.
 

@@ -57,6 +57,7 @@ class Explanation:
         evidence: How much of the map lies in each region; none where there are no regions.
         reason: Why there are no regions; empty where there are.
         areas: The regions that a report may name; none without evidence, or where nothing is wrong.
+        scans: How many B-scans the answer was made from; the middle one is explained.
         similar: The most similar training cases, where they are known.
 
     References:
@@ -70,6 +71,7 @@ class Explanation:
     evidence: tuple[Region, ...]
     reason: str
     areas: tuple[str, ...]
+    scans: int
     similar: tuple[Case, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -78,6 +80,7 @@ class Explanation:
         return {
             "method": self.heat.method,
             "target": self.heat.target,
+            "explained": f"B-scan {self.scans // 2 + 1} of {self.scans}" if self.scans > 1 else "the image",
             "note": self.heat.note,
             "disc": vars(disc) if disc else None,
             "fovea": vars(fovea) if fovea else None,
@@ -186,8 +189,12 @@ class Looker:
         frame = Frame(gated.shown.shape[0], gated.shown.shape[1], contract.preprocessing)
         found = regions(anatomy, frame, visible_field(middle), eye=gated.eye)
         measured = evidence(heat, found)
-        areas = abnormal_areas(measured, positive=not healthy_answer(asked, index), reason=found.reason)
-        return Explanation(heat, asked, index, anatomy, tuple(measured), found.reason, tuple(areas), tuple(similar))
+        # What was not answered is no finding, whatever its map shows.
+        ill = not healthy_answer(asked, index) and not healthy_answer(asked, self._given(asked, answer))
+        areas = abnormal_areas(measured, positive=ill, reason=found.reason)
+        return Explanation(
+            heat, asked, index, anatomy, tuple(measured), found.reason, tuple(areas), len(gated.squares), tuple(similar)
+        )
 
     def picture(self, gated: Gated, explanation: Explanation, *, language: Language = "en") -> bytes:
         """Draw an explanation over its image.
@@ -221,7 +228,7 @@ class Looker:
 
     def __call__(self, gated: Gated, answer: Answer) -> Looked | None:
         """Explain an answer for the web service; nothing where there is no answer."""
-        if not gated.graded:
+        if not answer.gated.graded:
             return None
         found = self.explain(gated, answer)
         return Looked(self.method, self.picture(gated, found), found.areas, dict(CAPTION))
@@ -248,8 +255,10 @@ class Looker:
         title = contract.title(head.classes[explanation.said], language, head=head.name) if head.classes else head.name
         named = title if contract.task.single else f"{contract.title(head.name, language)}: {title}"
         places = ", ".join(TITLES[name][language] for name in explanation.areas)
+        scans = explanation.scans
+        scan = f"B-scan {scans // 2 + 1}/{scans}" if scans > 1 else ""
         # No name of a file: it may be a patient's.
-        return [f"{gated.eye}  {named}".strip(), *([places] if places else [])]
+        return [" · ".join(filter(None, (gated.eye, named, scan))), *([places] if places else [])]
 
 
 def _disc_in(disc: Disc, frame: Frame) -> Disc:

@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyeground.data.task import Head
-from eyeground.evaluate.answers import answer_columns, write_columns
+from eyeground.evaluate.answers import write_columns
 from eyeground.images.laterality import eye_from_name
 from eyeground.serve.batch import Row
 from eyeground.serve.contract import Contract
 
 EYES = ("OD", "OS")
-_EYE_WORD = re.compile(
-    r"(?i)(?<![a-z])(?:right|left|righteye|lefteye|right[ _-]?eye|left[ _-]?eye|od|os|re|le|r|l)(?![a-z])|[左右]眼?"
-)
+_EYE_SIGN = re.compile("[左右]眼?")
 
 
 class PatientsUnknown(ValueError):
@@ -29,8 +27,9 @@ def read_patients(source: str, files: Sequence[Path]) -> dict[str, str]:
     """Find out whose each file is.
 
     Args:
-        source: ``names``: what is left of a file's name without the eye, ``P7_OD.png`` -> ``P7``; or a CSV table with
-            the columns ``file`` (a path as given, or its end) and ``patient``.
+        source: ``names``: what is left of a file's name without the eye, ``P7_OD.png`` -> ``P7``; files of one patient
+            lie in one folder, or in folders that differ by the eye. Or a CSV table with the columns ``file`` (a path as
+            given, or its end) and ``patient``.
         files: Files as given.
 
     Returns:
@@ -50,8 +49,14 @@ def read_patients(source: str, files: Sequence[Path]) -> dict[str, str]:
     if source == "names":
         found = {str(path): _without_eye(path.stem) for path in files}
         bare = [file for file, patient in found.items() if not patient]
-        if bare:
-            raise PatientsUnknown(f"--patients names: nothing but the eye is left of {_some(bare)}; give a table")
+        wrong = [f"nothing but the eye is left of {_some(bare)}"] if bare else []
+        places: dict[str, set[str]] = defaultdict(set)
+        for path in files:
+            places[found[str(path)]].add("/".join(_without_eye(part) for part in path.absolute().parent.parts))
+        # Two people's images may have one name: nobody's eyes are joined to another's for that.
+        wrong += [f"{name} stands in several folders" for name, each in places.items() if len(each) > 1 and name]
+        if wrong:
+            raise PatientsUnknown(f"--patients names: {'; '.join(wrong)}; give a table of files and patients")
         return found
     table = Path(source)
     try:
@@ -73,7 +78,6 @@ def read_patients(source: str, files: Sequence[Path]) -> dict[str, str]:
         named[end].append(str(path))
         owners[str(path)] = next(iter(known[end]), "") if end else ""
     wrong = [f"{end} has several patients: {_some(sorted(each))}" for end, each in known.items() if len(each) > 1]
-    # Two people's images may have one name: nobody's eyes are joined to another's for that.
     wrong += [
         f"{end} may be any of {_some(each)}: say more of its path"
         for end, each in named.items()
@@ -100,8 +104,9 @@ def join_eyes(rows: Sequence[Row], owners: Mapping[str, str], contract: Contract
     Returns:
         Column -> a cell for each patient, in the order in which they first come: ``patient``; for each eye
         ``<eye>_files``, ``<eye>_quality``, and the answer's columns as ``<eye>_<column>``; ``complete``; of a yes/no
-        head or grades ``either``, of several heads ``either_<head>``: yes if either eye is, the higher grade;
-        ``eye_unknown``: files whose eye nobody says, joined to none.
+        head or grades ``either_prediction``, of several heads ``either_prediction_<head>``: yes if either eye is, the
+        higher grade; the same of each threshold, ``either_positive_<class>``; ``eye_unknown``: files whose eye nobody
+        says, joined to none.
 
     Example:
         >>> from eyeground.data.preprocessing import Preprocessing
@@ -112,7 +117,7 @@ def join_eyes(rows: Sequence[Row], owners: Mapping[str, str], contract: Contract
         >>> rows = [Row("P7_OD.png", "OD", "good", {}, (0.25,), "", "", (0, 0)),
         ...         Row("P7_OS.png", "OS", "cannot grade: too dark", {}, None, "", "", (0, 0))]
         >>> told = join_eyes(rows, {"P7_OD.png": "P7", "P7_OS.png": "P7"}, contract)
-        >>> told["OD_prediction_AMD"], told["OS_prediction_AMD"], told["complete"], told["either_AMD"]
+        >>> told["OD_prediction_AMD"], told["OS_prediction_AMD"], told["complete"], told["either_prediction_AMD"]
         (['no'], [''], ['no'], [''])
 
     References:
@@ -126,13 +131,16 @@ def join_eyes(rows: Sequence[Row], owners: Mapping[str, str], contract: Contract
         columns[f"{eye}_files"] = ["|".join(row.file for row in each) for each in mine]
         columns[f"{eye}_quality"] = [_quality(each) for each in mine]
         scores[eye] = np.array([_mean(each, contract.task.columns) for each in mine])
-        columns |= {f"{eye}_{name}": cells for name, cells in _words(contract, scores[eye]).items()}
+        columns |= {f"{eye}_{name}": cells for name, cells in contract.columns(scores[eye]).items()}
     whole = np.isfinite(np.concatenate([scores[eye] for eye in EYES], axis=1))
     columns["complete"] = ["yes" if row.all() else "no" for row in whole]
     for head, _, place in contract.task.parts():
         if head.kind in ("yes_no", "grades") or (head.kind == "classes" and contract.ordered):
             worse = [_worse(head, [scores[eye][row, place] for eye in EYES]) for row in range(len(patients))]
-            columns["either" if contract.task.single else f"either_{head.name}"] = worse
+            columns["either_prediction" if contract.task.single else f"either_prediction_{head.name}"] = worse
+    for name in [name.removeprefix("OD_") for name in columns if name.startswith("OD_positive_")]:
+        pairs = zip(columns[f"OD_{name}"], columns[f"OS_{name}"], strict=True)
+        columns[f"either_{name}"] = ["yes" if "yes" in pair else "no" if set(pair) == {"no"} else "" for pair in pairs]
     lost = [[row.file for row in rows if owners[row.file] == patient and not row.eye] for patient in patients]
     columns["eye_unknown"] = ["|".join(files) for files in lost]
     return columns
@@ -154,10 +162,14 @@ def write_patients(path: Path, columns: Mapping[str, Sequence[str]]) -> None:
     write_columns(path, columns)
 
 
-def _without_eye(stem: str) -> str:
-    """A file's name without the word for the eye, if it has one."""
-    plain = _EYE_WORD.sub(" ", stem.replace("_", " ")) if eye_from_name(f"{stem}.png") else stem.replace("_", " ")
-    return re.sub(r"[\s._-]+", "_", plain).strip("_")
+def _without_eye(name: str) -> str:
+    """A name without the words that tell an eye; digits that touch one stay."""
+    kept = []
+    for word in re.split(r"[\s._-]+", _EYE_SIGN.sub(" ", name)):
+        plain = word.strip("0123456789")
+        tells = bool(plain) and bool(eye_from_name(f"{plain}.png")) and (len(plain) > 1 or plain == word)
+        kept.append(word.replace(plain, "", 1) if tells else word)
+    return "_".join(filter(None, kept))
 
 
 def _some(names: Sequence[str]) -> str:
@@ -177,15 +189,6 @@ def _mean(rows: Sequence[Row], columns: int) -> NDArray[np.float64]:
     """Mean scores of an eye's images that could be graded; NaN where there is none."""
     known = [row.scores for row in rows if row.scores is not None]
     return np.mean(known, axis=0) if known else np.full(columns, np.nan)
-
-
-def _words(contract: Contract, scores: NDArray[np.float64]) -> dict[str, list[str]]:
-    """Scores as cells."""
-    alone = contract.task.single is not None
-    found: dict[str, list[str]] = {}
-    for head, _, place in contract.task.parts():
-        found |= answer_columns(head, scores[:, place], alone=alone)
-    return found
 
 
 def _worse(head: Head, eyes: Sequence[NDArray[np.float64]]) -> str:

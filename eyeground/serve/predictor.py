@@ -2,18 +2,18 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyeground.data.preprocessing import Pixels, normalize
-from eyeground.evaluate.answers import answer_columns
 from eyeground.serve.contract import Contract, both_sides
 from eyeground.serve.gate import Gated
 from eyeground.serve.runtime import Runtime
 
+NO_NUMBER = "cannot grade: the network gave no number"
 NOTE = {"en": "AI decision support, not a diagnosis", "zh": "AI 辅助，非诊断"}
 
 
@@ -131,33 +131,28 @@ class Predictor:
         scores = np.full((len(files), self.contract.task.columns), np.nan)
         squares = [square for file in files for square in file.squares]
         owners = np.array([number for number, file in enumerate(files) for _ in file.squares], np.int64)
+        asked = list(files)
         if squares:
             found = self._scores(squares)
             for number in np.unique(owners).tolist():
-                scores[number] = found[owners == number].mean(axis=0)
-        columns = self._columns(scores)
+                mean = found[owners == number].mean(axis=0)
+                if np.isfinite(mean).all():
+                    scores[number] = mean
+                else:
+                    asked[number] = replace(files[number], quality=NO_NUMBER, squares=(), shown=None)
+        # A volume's scores are averaged first: so were those that its calibration was learned from.
+        scores = self.contract.tempered(scores)
+        columns = self.contract.columns(scores)
         return [
             Answer(file, scores[row], {name: cells[row] for name, cells in columns.items()})
-            for row, file in enumerate(files)
+            for row, file in enumerate(asked)
         ]
 
     def _scores(self, squares: Sequence[Pixels]) -> NDArray[np.float64]:
-        """Send squares through the network, a batch at a time: shape (N, S)."""
+        """Send squares through the network, a batch at a time: shape (N, S), not tempered."""
         with self._one_at_a_time:
             found = [
                 self.runtime.outputs(normalize(squares[start : start + self.batch_size], self.contract.preprocessing))
                 for start in range(0, len(squares), self.batch_size)
             ]
-        return self.contract.scores(np.concatenate(found))
-
-    def _columns(self, scores: NDArray[np.float64]) -> dict[str, list[str]]:
-        """Put scores into the words of a table."""
-        alone = self.contract.task.single is not None
-        columns: dict[str, list[str]] = {}
-        for head, _, place in self.contract.task.parts():
-            columns |= answer_columns(head, scores[:, place], alone=alone)
-            if made := self.contract.calibrations.get(head.name):
-                tail = "" if alone else f"_{head.name}"
-                words = made.columns(both_sides(head, scores[:, place]))
-                columns |= {f"{name}{tail}": cells for name, cells in words.items()}
-        return columns
+        return self.contract.task.scores(np.concatenate(found))

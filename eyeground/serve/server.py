@@ -1,6 +1,7 @@
 """The web service's process: a socket, uvicorn, and an end that lets what has begun finish."""
 
 import asyncio
+import logging
 import signal
 import socket
 import threading
@@ -65,21 +66,28 @@ def run(app: ASGIApp, *, host: str, port: int, listening: Callable[[str], None],
             timeout_graceful_shutdown=graceful_s,
             h11_max_incomplete_event_size=_LONGEST_HEAD_BYTES,
         )
+        # It tells the bytes of a form that it cannot read.
+        logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
         with _silent_signals():
-            try:
-                asyncio.run(_serve(uvicorn.Server(config), door, lambda: listening(url)))
-            except SystemExit:
-                raise RuntimeError("the web service did not start; the log of uvicorn.error says why") from None
+            asyncio.run(_serve(uvicorn.Server(config), door, lambda: listening(url)))
 
 
 async def _serve(server: uvicorn.Server, door: socket.socket, started: Callable[[], None]) -> None:
     """Serve, and say so once the app has started."""
-    serving = asyncio.ensure_future(server.serve(sockets=[door]))
+    serving = asyncio.ensure_future(_serve_until_stopped(server, door))
     while not (server.started or serving.done()):
         await asyncio.sleep(0.02)
     if server.started:
         started()
     await serving
+
+
+async def _serve_until_stopped(server: uvicorn.Server, door: socket.socket) -> None:
+    """Serve; an app that does not start is an error, not the end of the process, as uvicorn has it."""
+    try:
+        await server.serve(sockets=[door])
+    except SystemExit:
+        raise RuntimeError("the web service did not start; the log of uvicorn.error says why") from None
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """The recipes' transforms, and randomness that hangs on (seed, epoch, sample id) alone."""
 
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -209,3 +211,21 @@ def test_evaluation_squares_are_made_once_and_only_while_there_is_room() -> None
     first = [batch.images.tobytes() for batch in images.batches(4)]
     assert [batch.images.tobytes() for batch in images.batches(4)] == first
     assert len(calls) == 10 + 6
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"image_px": 4},
+        {"image_px": 80000},
+        {"store_px": -1},
+        {"fit": "evil"},
+        {"crop_fraction": 1e-6},
+        {"mean": (0.5, math.nan, 0.5)},
+        {"mean": (0.5, 0.5)},
+        {"std": (0.2, 0.0, 0.2)},
+    ],
+)
+def test_preprocessing_without_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"preprocessing: .*{next(iter(wrong))}"):
+        Preprocessing(**wrong)

@@ -34,12 +34,21 @@ def test_another_networks_feature_is_refused() -> None:
         _cases().nearest(np.ones(9))
 
 
-def test_they_are_kept_in_half_precision(tmp_path: Path) -> None:
-    cases = _cases()
+def test_their_directions_are_kept_in_half_precision(tmp_path: Path) -> None:
+    # Features beyond what half precision holds: only their direction counts.
+    cases = Cases(_cases().features * 1e6, _cases().labels, _cases().files, "ab")
     write_cases(tmp_path / "c.safetensors", cases)
     again = read_cases(tmp_path / "c.safetensors")
     assert (again.labels, again.files, again.weights_sha256) == (cases.labels, cases.files, "ab")
-    assert again.features == pytest.approx(cases.features, rel=1e-3)
+    lengths = np.linalg.norm(cases.features, axis=1, keepdims=True)
+    assert again.features == pytest.approx(cases.features / lengths, abs=1e-3)
+    asked = np.random.default_rng(1).normal(size=8)
+    assert [case.file for case in again.nearest(asked)] == [case.file for case in cases.nearest(asked)]
+
+
+def test_a_feature_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        Cases(np.full((1, 2), np.nan, np.float32), ("a",), (), "")
 
 
 def test_what_holds_no_cases_is_refused(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def examined(
         "directions": np.ones((COUNT, 1), np.float32),
         "score": score,
         "resamples": 300,
-        "most": 16,
+        "most": 20,
     }
     found = examine_methods(Looker(), randomized, squares, methods=methods, planted=planted, **(settings | more))
     return found, asked
@@ -97,8 +97,8 @@ def test_a_method_that_knows_passes_and_every_planted_one_is_caught() -> None:
     assert by_name["blue"].weights.randomized["head"].value > 0.9
     assert by_name["blue"].curves.deletion_gain.low > 0
     assert by_name["blue"].curves.insertion_gain.low > 0
-    assert (found.images, found.tested, found.side_px) == (COUNT, 16, SIDE)
-    assert by_name["blue"].weights.images == by_name["blue"].curves.images == 16
+    assert (found.images, found.tested, found.side_px) == (COUNT, 20, SIDE)
+    assert by_name["blue"].weights.images == by_name["blue"].curves.images == 20
     assert by_name["blue"].hits.images == COUNT
 
 
@@ -115,13 +115,13 @@ def test_edges_that_lie_on_lesions_hit_them_and_are_caught_by_the_weights() -> N
     found, _ = examined({"rim": rim})
     assert found.methods[0].hits.passed
     assert not found.methods[0].weights.passed
-    assert calls == [COUNT, 16, *[16] * len(STAGES)]
+    assert calls == [COUNT, 20, *[20] * len(STAGES)]
 
 
 def test_methods_of_the_shelf_are_asked_and_those_that_cannot_serve_are_named() -> None:
     reports: list[tuple[int, int]] = []
     found, _ = examined(
-        methods=("integrated_gradients", "attention_rollout"), most=4, progress=lambda *both: reports.append(both)
+        methods=("integrated_gradients", "attention_rollout"), most=20, progress=lambda *both: reports.append(both)
     )
     assert [(each.method, each.planted) for each in found.methods] == [("integrated_gradients", False)]
     assert found.methods[0].passed

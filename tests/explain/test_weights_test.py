@@ -78,9 +78,9 @@ def test_planted_maps_that_forget_to_turn_with_the_picture_fail() -> None:
 
 def test_flat_maps_are_left_out_and_counted() -> None:
     maps, anew = clouds(7), clouds(8)
-    anew[:6] = 0
+    anew[:3] = 0
     found = weights_test(maps, mirrored(maps), {"all": anew}, PATIENTS, resamples=100)
-    assert (found.images, found.compared) == (24, 18)
+    assert (found.images, found.compared) == (24, 21)
     assert found.passed
     nothing = np.zeros_like(maps)
     empty = weights_test(nothing, nothing, {"all": nothing}, PATIENTS, resamples=100)
@@ -98,3 +98,10 @@ def test_what_does_not_fit_is_refused() -> None:
         weights_test(maps, maps[:3], {"all": maps}, PATIENTS)
     with pytest.raises(ValueError, match="23 patients"):
         weights_test(maps, maps, {"all": maps}, PATIENTS[:23])
+
+
+def test_too_few_images_pass_nothing() -> None:
+    maps, anew = clouds(7)[:19], clouds(8)[:19]
+    found = weights_test(maps, mirrored(maps), {"all": anew}, PATIENTS[:19], resamples=100)
+    assert found.difference.low > 0.5
+    assert not found.passed

@@ -206,7 +206,8 @@ def serving() -> Iterator[tuple[str, int]]:
         yield url, process.pid
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-        assert process.stdout.read() == "", "a service prints nothing"
+        # Nothing is set up to log, so Python itself writes warnings and errors: a rude head may be told, no more.
+        assert set(process.stdout.read().splitlines()) <= {"Invalid HTTP request received."}
     finally:
         process.kill()
         process.wait()

@@ -128,7 +128,8 @@ def test_the_journal_names_what_it_was_begun_with(files: list[Path], tmp_path: P
     with pytest.raises(KeyboardInterrupt):
         answer_files(_predictor(), files, out=out, progress=_interrupt)
     first = json.loads(journal_of(out).read_text().splitlines()[0])
-    assert first == {"model": "model-1", "runtime": "by color", "batch_size": 4, "slices": "center"}
+    key = contract().key
+    assert first == {"model": "model-1", "contract": key, "runtime": "by color", "batch_size": 4, "slices": "center"}
 
 
 def _interrupt(done: int, of: int) -> None:

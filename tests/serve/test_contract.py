@@ -64,14 +64,14 @@ def test_scores_are_tempered_by_hand() -> None:
     outputs = np.array([[2.0, 0.0, -1.0]], np.float32)
     plain, cooled = contract(), contract(calibrations={"label": _calibration(CLASSES, 2.0)})
     by_hand = np.exp(outputs[0] / 2)
-    assert cooled.scores(outputs)[0] == pytest.approx(by_hand / by_hand.sum(), abs=1e-7)
-    assert plain.scores(outputs)[0, 0] > cooled.scores(outputs)[0, 0] > 1 / 3
+    assert cooled.tempered(cooled.task.scores(outputs))[0] == pytest.approx(by_hand / by_hand.sum(), abs=1e-7)
+    assert plain.tempered(plain.task.scores(outputs))[0, 0] > cooled.tempered(cooled.task.scores(outputs))[0, 0] > 1 / 3
 
 
 def test_yes_or_no_is_tempered_as_its_logit() -> None:
     task = Task("multilabel", (Head("AMD"), Head("RVO")))
     cooled = contract(task, calibrations={"AMD": _calibration(("no", "yes"), 4.0)})
-    found = cooled.scores(np.array([[3.0, 3.0]], np.float32))[0]
+    found = cooled.tempered(task.scores(np.array([[3.0, 3.0]], np.float32)))[0]
     assert found == pytest.approx([1 / (1 + np.exp(-3 / 4)), 1 / (1 + np.exp(-3))], abs=1e-7)
 
 
@@ -80,3 +80,14 @@ def test_a_grade_has_the_title_of_its_own_head() -> None:
     assert made.title("2", "en", head="DR") == "Moderate NPDR"
     assert made.title("2", "en", head="AMD") == "two"
     assert made.title("4", "zh", head="DR") == "4"
+
+
+def test_the_key_tells_one_contract_from_another() -> None:
+    keys = {
+        contract().key,
+        contract(modality="oct").key,
+        contract(calibrations={"label": _calibration(CLASSES, 2.0)}).key,
+        contract(calibrations={"label": _calibration(CLASSES, 2.5)}).key,
+    }
+    assert len(keys) == 4
+    assert contract(calibrations={"label": _calibration(CLASSES, 2.0)}).key in keys

@@ -106,3 +106,19 @@ def test_a_contradiction_about_the_eye_is_told_and_not_settled() -> None:
     pixels = draw_fundus("normal", seed=3, eye="OS", size_px=128).image.pixels
     assert gate_bytes(_png(pixels), contract(), name="left_or_right.png").eye == ""
     assert gate_bytes(_png(pixels), contract(), name="a_left.png").eye == "OS"
+
+
+@pytest.mark.parametrize("shape", [(64, 9000, 3), (9000, 64, 3)])
+def test_a_picture_of_impossible_shape_costs_the_others_nothing(shape: tuple[int, int, int]) -> None:
+    strip = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    assert gate_bytes(_png(strip), contract(), name="strip.png").quality == "cannot grade: no retina"
+
+
+def test_a_fault_of_ours_is_one_files_fault(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> str:
+        raise IndexError
+
+    monkeypatch.setattr("eyeground.serve.gate.verdict", broken)
+    found = gate_file(folder / "P1_OD.png", contract())
+    assert (found.quality, found.graded) == ("cannot grade: failed", False)
+    assert "IndexError" in found.problem

@@ -1,6 +1,7 @@
 """The service in a process of its own: under load, against rude senders, and at its end."""
 
 import asyncio
+import gc
 import re
 import socket
 from collections.abc import Iterator
@@ -104,8 +105,22 @@ HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\n"
         ((HEAD + b"Content-Length: 9000000\r\nExpect: 100-continue\r\n\r\n",), b"413"),
         ((HEAD + b"Content-Length: many\r\n\r\n",), b"400"),
         ((HEAD + b"X-Long: " + b"x" * 100_000,), b"400"),
+        (
+            (
+                b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+                b"Content-Length: 4\r\n\r\n4711",
+            ),
+            b"422",
+        ),
     ],
-    ids=["announced", "chunked", "asked before sending", "a length that is none", "a head without end"],
+    ids=[
+        "announced",
+        "chunked",
+        "asked before sending",
+        "a length that is none",
+        "a head without end",
+        "a form that is none",
+    ],
 )
 def test_a_refused_sender_reads_the_refusal(service: tuple[str, int], parts: tuple[bytes, ...], status: bytes) -> None:
     assert raw(service[0], *parts).startswith(b"HTTP/1.1 " + status)
@@ -121,10 +136,12 @@ def test_a_port_that_is_taken_is_an_error() -> None:
         run(make_app(predictor_of()), host="127.0.0.1", port=taken.getsockname()[1], listening=lambda _: None)
 
 
-def test_an_app_that_does_not_start_is_an_error() -> None:
+def test_an_app_that_does_not_start_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
     async def broken(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "no"})
 
     with pytest.raises(RuntimeError, match="did not start"):
         run(broken, host="127.0.0.1", port=0, listening=lambda _: None)
+    gc.collect()
+    assert "never retrieved" not in caplog.text, "uvicorn's SystemExit is not left in a task"

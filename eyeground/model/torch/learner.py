@@ -96,6 +96,8 @@ class Learner:
         self.precision = choose_precision(precision, device_type=self.fabric.device.type)
         if self.precision != "fp32":
             self.fabric = Fabric(accelerator=device, devices=1, precision=_FABRIC_PRECISION[self.precision])  # type: ignore[arg-type]
+        if self.precision == "fp32" and self.fabric.device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = False  # on by default: convolutions would round to 10 bits
         if optimization is not None and self.fabric.device.type == "cpu":
             keep_freed_memory()
         self._frozen = frozen
