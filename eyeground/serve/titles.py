@@ -35,9 +35,13 @@ def titles_of(task: Task, own: Mapping[str, Mapping[str, str]] | None = None) ->
     known = tomllib.loads(_KNOWN.read_text("utf-8")) | {name.casefold(): words for name, words in (own or {}).items()}
     found = {}
     for head in task.heads:
-        for name in (head.name, *head.classes):
-            if name.casefold() in known:
-                found[name] = dict(known[name.casefold()])
+        if head.name.casefold() in known:
+            found[head.name] = dict(known[head.name.casefold()])
+        for name in head.classes:
+            # A class called NO is OCTDL's healthy scan; an answer "no" is another thing.
+            word = "normal" if head.kind == "classes" and name.casefold() == "no" else name.casefold()
+            if word in known:
+                found[name if head.kind == "classes" else f"{head.name}/{name}"] = dict(known[word])
         if head.name.casefold() == "dr" and are_grades(head.classes) and len(head.classes) == 5:
             found |= {f"{head.name}/{name}": dict(known[f"dr{grade}"]) for grade, name in enumerate(head.classes)}
     return found

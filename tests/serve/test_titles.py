@@ -41,3 +41,8 @@ def test_all_faults_of_a_file_are_told_together(tmp_path: Path) -> None:
         read_titles(path)
     with pytest.raises(ValueError, match="cannot be read"):
         read_titles(tmp_path / "gone.toml")
+
+
+def test_a_class_called_no_is_healthy_and_an_answer_no_is_an_answer() -> None:
+    assert titles_of(classification(("NO", "AMD")))["NO"]["en"] == "No disease found"
+    assert titles_of(SCREENING)["AMD/no"] == {"en": "No", "zh": "否"}

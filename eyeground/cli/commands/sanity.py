@@ -14,9 +14,9 @@ def command(
     phantoms: Annotated[
         Path | None, typer.Option(help="Folder that 'eyeground data phantom' made; none = they are drawn.")
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="Most images with lesions.")] = 200,
+    images: Annotated[int, typer.Option(min=1, help="Most images with lesions; occlusion takes seconds for each.")] = 100,
     method: Annotated[list[str] | None, typer.Option(help="Method; may be repeated; none = all that serve.")] = None,
-    tested: Annotated[int, typer.Option(min=1, help="On how many images weights and curves are tested.")] = 48,
+    tested: Annotated[int, typer.Option(min=1, help="On how many of them weights and curves are tested.")] = 24,
     seed: Annotated[int, typer.Option(min=0, help="Draws phantoms, resamples and random weights.")] = 0,
     resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 2000,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = "auto",
