@@ -172,7 +172,10 @@ class Answering:
             if not work.done():
                 raise Refused("hung_up" if watch.done() else "too_slow_to_answer")
             error = work.exception()
-            if error is None or isinstance(error, Refused):
+            if isinstance(error, Refused):
+                return work.result()
+            self.ready = error is None  # one that failed may be back at the next call, and one that answered fail
+            if error is None:
                 return work.result()
             _log(error)
             raise Refused("failed")

@@ -28,7 +28,7 @@ from eyeground.serve.gate import Gated
 from eyeground.serve.predictor import Answer
 
 # Which method speaks where nobody chose one: the first that can serve the network. docs/results.md says how each does.
-PREFERRED = ("grad_cam", "attention_relevance", "occlusion", "integrated_gradients", "attention_rollout")
+PREFERRED = ("integrated_gradients", "grad_cam", "occlusion", "attention_relevance", "attention_rollout")
 _LEAST_SHOWN_PX = 448
 
 

@@ -53,7 +53,7 @@ def image_refusal(quality: str) -> Reason:
     References:
         Our own.
     """
-    told = quality.removeprefix("cannot grade: ")
+    told = quality.removeprefix("cannot grade: ").replace("failed", "broken")
     found: Reason = next((reason for reason in REASONS if reason == told), "no_such_slice")
     return found
 

@@ -11,11 +11,21 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from eyeground.serve.connection import Impatient
+
 _LONGEST_HEAD_BYTES = 16 * 1024
 _BACKLOG = 256
 
 
-def run(app: ASGIApp, *, host: str, port: int, listening: Callable[[str], None], graceful_s: int = 30) -> None:
+def run(
+    app: ASGIApp,
+    *,
+    host: str,
+    port: int,
+    listening: Callable[[str], None],
+    graceful_s: int = 30,
+    head_s: float = Impatient.head_s,
+) -> None:
     """Serve until asked to stop (SIGINT, SIGTERM); prints nothing and keeps no access log.
 
     Requests are not logged, for their addresses and names are the patients' business. Errors go to the loggers
@@ -27,6 +37,7 @@ def run(app: ASGIApp, *, host: str, port: int, listening: Callable[[str], None],
         port: Port; 0 = any that is free.
         listening: Is told the URL as soon as requests are taken.
         graceful_s: How long requests that have begun may go on after a stop. Unit: s.
+        head_s: How long a sender may take for the head of a request. Unit: s.
 
     Raises:
         OSError: If the address is not this machine's or the port is taken.
@@ -54,7 +65,7 @@ def run(app: ASGIApp, *, host: str, port: int, listening: Callable[[str], None],
         url = f"http://[{host}]:{found}" if ":" in host else f"http://{host}:{found}"
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=type("Connection", (Impatient,), {"head_s": head_s}),
             ws="none",
             lifespan="on",
             log_config=None,

@@ -1,10 +1,13 @@
 """The service in a process of its own: under load, against rude senders, and at its end."""
 
 import asyncio
+import contextlib
 import gc
 import re
+import signal
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +148,42 @@ def test_an_app_that_does_not_start_is_an_error(caplog: pytest.LogCaptureFixture
         run(broken, host="127.0.0.1", port=0, listening=lambda _: None)
     gc.collect()
     assert "never retrieved" not in caplog.text, "uvicorn's SystemExit is not left in a task"
+
+
+def test_who_never_ends_a_head_is_let_go_and_others_are_answered() -> None:
+    ended: list[float] = []
+
+    def listening(url: str) -> None:
+        def hold() -> None:
+            place = (url.split("//")[1].split(":")[0], int(url.rsplit(":", 1)[1]))
+            half = [socket.create_connection(place, timeout=20) for _ in range(40)]
+            for number, each in enumerate(half):
+                each.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n" if number % 2 else b"")
+            with httpx.Client(base_url=url) as client:
+                assert client.get("/healthz").status_code == 200
+                # Behind an answered request the next head has its time as well.
+                assert client.get("/healthz").status_code == 200
+            for each in half:
+                with contextlib.suppress(ConnectionResetError), each:
+                    assert each.recv(10) == b""
+            ended.append(1)
+            signal.raise_signal(signal.SIGINT)
+
+        threading.Thread(target=_told(hold, ended), daemon=True).start()
+
+    run(make_app(predictor_of()), host="127.0.0.1", port=0, listening=listening, head_s=0.3)
+    assert ended == [1]
+
+
+def _told(work: Callable[[], None], ended: list[float]) -> Callable[[], None]:
+    """Let a failure in a thread end the server, not hang it."""
+
+    def done() -> None:
+        try:
+            work()
+        except BaseException:
+            ended.append(-1)
+            signal.raise_signal(signal.SIGINT)
+            raise
+
+    return done

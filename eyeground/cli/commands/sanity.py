@@ -14,7 +14,9 @@ def command(
     phantoms: Annotated[
         Path | None, typer.Option(help="Folder that 'eyeground data phantom' made; none = they are drawn.")
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="Most images with lesions; occlusion takes seconds for each.")] = 100,
+    images: Annotated[
+        int, typer.Option(min=1, help="Most images with lesions; occlusion takes seconds for each.")
+    ] = 100,
     method: Annotated[list[str] | None, typer.Option(help="Method; may be repeated; none = all that serve.")] = None,
     tested: Annotated[int, typer.Option(min=1, help="On how many of them weights and curves are tested.")] = 24,
     seed: Annotated[int, typer.Option(min=0, help="Draws phantoms, resamples and random weights.")] = 0,
