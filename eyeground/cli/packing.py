@@ -100,7 +100,7 @@ def export_run(
     gate = Gate(run, trained, images=images, tolerance=tolerance)
     gate.check(wanted)
     start = start_of(run)
-    place = out.absolute()
+    place = out.resolve()
     part = place.with_name(f".{place.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # what a killed export left
     part.mkdir(parents=True)

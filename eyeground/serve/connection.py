@@ -11,6 +11,10 @@ class Impatient(H11Protocol):
     A head is a few hundred bytes. Thousands of senders who never finish theirs would take up every file number of the
     process, and nobody else could be answered.
 
+    Args:
+        head_s: How long a head may take. Unit: s.
+        most_connections: More than this at once are not taken.
+
     Example:
         >>> issubclass(Impatient, H11Protocol), Impatient.head_s
         (True, 10.0)

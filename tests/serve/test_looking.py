@@ -16,7 +16,7 @@ from eyeground.model.torch.network import build
 from eyeground.serve.contract import Contract
 from eyeground.serve.engine_runtime import EngineRuntime
 from eyeground.serve.gate import Gated, gate_bytes
-from eyeground.serve.looking import Looker, asked_head
+from eyeground.serve.looking import PREFERRED, Looker, asked_head
 from eyeground.serve.predictor import Answer, Predictor
 
 from .contracts import SCREENING, contract
@@ -107,7 +107,7 @@ def test_what_was_not_graded_is_not_explained(plain: tuple[Contract, TorchEngine
 def test_a_method_that_cannot_serve_is_refused(plain: tuple[Contract, TorchEngine]) -> None:
     with pytest.raises(ValueError, match="no method is called 'lime'"):
         Looker(*plain, method="lime")
-    assert Looker(*plain).method == "grad_cam"
+    assert Looker(*plain).method == PREFERRED[0]
 
 
 def test_cases_are_found_by_what_the_head_sees(plain: tuple[Contract, TorchEngine], photograph: np.ndarray) -> None:
