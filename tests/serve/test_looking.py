@@ -58,15 +58,17 @@ def test_regions_are_named_where_something_is_wrong_and_they_are_seen(
     made, engine = plain
     gated = gated_of(photograph, made)
     looker, answer = Looker(made, engine, method="occlusion"), answered(made, engine, gated)
-    found = looker.explain(gated, answer, said="dr3")
+    ill, well = (replace(answer, columns=answer.columns | {"prediction": said}) for said in ("dr3", "normal"))
+    found = looker.explain(gated, ill, said="dr3")
     assert found.reason == ""
+    assert looker.explain(gated, well, said="dr3").areas == (), "what was not answered is no finding"
     assert 1 <= len(found.areas) <= 3
     assert set(found.areas) <= {region.name for region in found.evidence}
     assert sum(region.share for region in found.evidence) <= 1 + 1e-6
     told = found.to_json()
     assert told["target"] == "label: dr3"
     assert len(told["abnormal_areas_titles"]["zh"]) == len(found.areas)
-    healthy = looker.explain(gated, answer, said="normal")
+    healthy = looker.explain(gated, ill, said="normal")
     assert (healthy.areas, healthy.reason) == ((), "")
     assert healthy.evidence, "where it looked is known; it is nothing abnormal"
 
