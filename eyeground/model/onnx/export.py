@@ -105,7 +105,7 @@ def export_onnx(spec: ModelSpec, tensors: Tensors, metadata: dict[str, str], *, 
 
 
 def _rename(graph: Any) -> None:
-    """Take the wrapper's name off the weights."""
+    """Take the wrapper's name off the weights, and this machine's off the nodes."""
     for initializer in graph.initializer:
         initializer.name = initializer.name.removeprefix(_PREFIX)
     for info in graph.value_info:
@@ -113,3 +113,6 @@ def _rename(graph: Any) -> None:
     for node in graph.node:
         for number, name in enumerate(node.input):
             node.input[number] = name.removeprefix(_PREFIX)
+        # Torch notes there which line of which file made it: paths of this machine.
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
