@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from eyeground.explain.methods._passes import at_rest, device_of
+from eyeground.explain.methods._passes import device_of
 from eyeground.model.engine import Images
 
 Method = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -44,30 +44,3 @@ def raw_maps(
             for part in (images, directions)
         )
         yield from explain(network, batch, wanted).detach().float().cpu().numpy()
-
-
-def outputs_of(network: nn.Module, images: Images, *, batch_size: int = 32) -> NDArray[np.float32]:
-    """Ask a network as the methods ask it: in evaluation mode, in fp32.
-
-    Args:
-        network: As it came from an engine, on any device.
-        images: Normalized, shape (N, 3, H, W), N at least 1.
-        batch_size: Most images at once.
-
-    Returns:
-        Shape (N, outputs).
-
-    Example:
-        >>> flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
-        >>> outputs_of(flat, np.ones((3, 3, 8, 8), np.float32)).shape
-        (3, 2)
-
-    References:
-        Our own.
-    """
-    with at_rest(network), torch.no_grad():
-        found = [
-            network(torch.from_numpy(np.array(images[start : start + batch_size], np.float32)).to(device_of(network)))
-            for start in range(0, len(images), batch_size)
-        ]
-        return torch.cat(found).float().cpu().numpy()
