@@ -43,7 +43,7 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
             os.fsync(stream.fileno())
         beside.chmod(0o644)  # mkstemp gives 0600, which colleagues with the results folder cannot read
         beside.replace(path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
@@ -69,8 +69,21 @@ def write_whole(path: Path, content: bytes) -> None:
         stream.buffer.write(content)
 
 
-def _flush_folder(path: Path) -> None:
-    """Push a folder's entries to the disk: only then does the new name survive a power cut."""
+def flush_folder(path: Path) -> None:
+    """Push a folder's entries to the disk: only then does a new name survive a power cut.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        OSError: If it cannot be opened.
+
+    Example:
+        >>> flush_folder(Path(tempfile.mkdtemp()))
+
+    References:
+        fsync(2).
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

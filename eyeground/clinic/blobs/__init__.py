@@ -1,0 +1,1 @@
+"""Shelf of places for images: each file offers ``open_store(url, ...)``, which gives a ``Store``."""

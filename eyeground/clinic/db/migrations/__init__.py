@@ -1,0 +1,1 @@
+"""Changes of the tables, by number; Alembic carries them out."""

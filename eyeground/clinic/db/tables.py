@@ -1,0 +1,392 @@
+"""The tables. A change here is one numbered migration beside it."""
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+_NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Table(DeclarativeBase):
+    """What all tables share."""
+
+    metadata = MetaData(naming_convention=_NAMES)
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, str: String, bytes: LargeBinary}  # noqa: RUF012
+
+
+class Leased:
+    """Work that one process at a time has: see ``lease.py``.
+
+    Args:
+        token: Changes with every touch.
+        patience_s: How long the token must stay unchanged before somebody else may take it; 0 = at once. Unit: s.
+        attempts: How often it was begun.
+    """
+
+    token: Mapped[str] = mapped_column(default="")
+    patience_s: Mapped[float] = mapped_column(default=0.0)
+    attempts: Mapped[int] = mapped_column(default=0)
+
+
+class Case(Table):
+    """A request, which is also its inbox: (site, queue, request_id) is taken once for good.
+
+    Args:
+        id: Random, 32 hex digits; the only name of a case that leaves this service.
+        site: Who asked.
+        queue: Through which queue or door.
+        request_id: The sender's id.
+        door: The contract; says what the answer looks like.
+        body_sha256: Of what was sent; another body under the same id is a conflict.
+        state: A word of ``states.STATES``.
+        version: Grows with every change; who writes with an older one is refused.
+        revision: Which opinion is being written or was signed last: 1, 2, ...
+        order: The ``records.Order`` without its pictures.
+        held: Why a person must decide something first; a list of words, empty when nothing holds it.
+        unavailable: What could not be answered: ``"<part>/<eye>[.<finding>]"`` -> a word of ``findings.UNAVAILABLE``.
+        urgency: A word of the rule set; empty before it is known.
+        urgency_rank: 0 is the most urgent; what is not known yet stands at 50.
+        rules: Rule set and version that gave the urgency.
+        received_at: UTC, ISO.
+        changed_at: UTC, ISO.
+    """
+
+    __tablename__ = "cases"
+    __table_args__ = (
+        UniqueConstraint("site", "queue", "request_id"),
+        Index(None, "state", "urgency_rank", "received_at"),
+        Index(None, "received_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    site: Mapped[str]
+    queue: Mapped[str]
+    request_id: Mapped[str]
+    door: Mapped[str]
+    body_sha256: Mapped[str]
+    state: Mapped[str]
+    version: Mapped[int] = mapped_column(default=1)
+    revision: Mapped[int] = mapped_column(default=1)
+    order: Mapped[dict[str, Any]]
+    held: Mapped[list[Any]] = mapped_column(default=list)
+    unavailable: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    urgency: Mapped[str] = mapped_column(default="")
+    urgency_rank: Mapped[int] = mapped_column(default=50)
+    rules: Mapped[str] = mapped_column(default="")
+    received_at: Mapped[str]
+    changed_at: Mapped[str]
+
+
+class Image(Table):
+    """An image of a case; its bytes lie in the store under their hash.
+
+    Args:
+        id: Number.
+        case_id: Whose.
+        place: Its place in the request, from 0.
+        part: ``"fundus"`` or ``"anterior"``.
+        claimed_eye: Which eye the request says it is; empty when it does not.
+        eye: Which eye it is taken for; empty while that is not known or held.
+        sha256: Of its bytes.
+        size_bytes: Unit: bytes.
+        name: What the sender calls it.
+        quality: As ``eyeground.serve.gate`` says it; empty before it was looked at.
+        conflict: Who contradicts whom about the eye; empty when nobody does.
+        decided_by: Account of the doctor who said which eye it is; empty when nobody had to.
+    """
+
+    __tablename__ = "images"
+    __table_args__ = (UniqueConstraint("case_id", "place"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"))
+    place: Mapped[int]
+    part: Mapped[str]
+    claimed_eye: Mapped[str]
+    eye: Mapped[str] = mapped_column(default="")
+    sha256: Mapped[str] = mapped_column(index=True)
+    size_bytes: Mapped[int]
+    name: Mapped[str] = mapped_column(default="")
+    quality: Mapped[str] = mapped_column(default="")
+    conflict: Mapped[str] = mapped_column(default="")
+    decided_by: Mapped[str] = mapped_column(default="")
+
+
+class Finding(Table):
+    """What one model says of one image, once for good.
+
+    Args:
+        id: Number.
+        case_id: Of which case.
+        image_sha256: Of which image.
+        model_id: Which model, exactly.
+        said: ``{finding: {"value": ..., "score": ...}}``; empty where the model could not answer.
+        quality: As the model's gate says it.
+        areas: Regions of attention, names of ``eyeground.explain.regions.TITLES``.
+        model: Name and version for people.
+        found_at: UTC, ISO.
+    """
+
+    __tablename__ = "findings"
+    __table_args__ = (UniqueConstraint("case_id", "image_sha256", "model_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"))
+    image_sha256: Mapped[str]
+    model_id: Mapped[str]
+    said: Mapped[dict[str, Any]]
+    quality: Mapped[str]
+    areas: Mapped[list[Any]] = mapped_column(default=list)
+    model: Mapped[str] = mapped_column(default="")
+    found_at: Mapped[str]
+
+
+class Job(Leased, Table):
+    """What a worker has to do for a case; it goes when it is done.
+
+    Args:
+        case_id: For which case.
+        kind: ``"read"`` (gate, ask the models, present) or ``"release"`` (render the answer and hand it out).
+        urgent: Lower goes first.
+        added: Order of arrival.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index(None, "patience_s", "urgent", "added"),)
+
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"), primary_key=True)
+    kind: Mapped[str]
+    urgent: Mapped[int] = mapped_column(default=50)
+    added: Mapped[str]
+
+
+class Review(Table):
+    """An opinion of a doctor; once signed it never changes.
+
+    Args:
+        id: Number.
+        case_id: Of which case.
+        revision: 1, 2, ...; an amendment is the next.
+        opinion: A ``records.Opinion``.
+        doctor: Account that wrote it last.
+        doctor_name: As it stands on the report.
+        reason: Why the version before was amended.
+        saved_at: UTC, ISO.
+        signed_at: UTC, ISO; empty while it is a draft.
+        signature: Keyed hash of all that was signed; empty while it is a draft.
+    """
+
+    __tablename__ = "reviews"
+    __table_args__ = (
+        UniqueConstraint("case_id", "revision"),
+        CheckConstraint("(signed_at = '') = (signature = '')", name="signed_whole"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"))
+    revision: Mapped[int]
+    opinion: Mapped[dict[str, Any]]
+    doctor: Mapped[str]
+    doctor_name: Mapped[str] = mapped_column(default="")
+    reason: Mapped[str] = mapped_column(default="")
+    saved_at: Mapped[str]
+    signed_at: Mapped[str] = mapped_column(default="")
+    signature: Mapped[str] = mapped_column(default="")
+
+
+class Outgoing(Leased, Table):
+    """An answer that is to be sent, or was.
+
+    Args:
+        id: Number; of one case the lower goes out first.
+        case_id: Whose answer.
+        revision: Of which signed opinion; 0 = of none, released unsigned.
+        queue: Where to.
+        message_id: The same at every try, so that a receiver can tell a repeat.
+        body: What is sent, byte for byte.
+        made_at: UTC, ISO.
+        sent_at: UTC, ISO; empty until the broker has confirmed.
+    """
+
+    __tablename__ = "outgoing"
+    __table_args__ = (
+        UniqueConstraint("case_id", "revision"),
+        UniqueConstraint("message_id"),
+        Index(None, "sent_at", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"))
+    revision: Mapped[int]
+    queue: Mapped[str]
+    message_id: Mapped[str]
+    body: Mapped[bytes]
+    made_at: Mapped[str]
+    sent_at: Mapped[str] = mapped_column(default="")
+
+
+class DeadLetter(Table):
+    """A message that was not taken, or a case that could not be worked on.
+
+    Args:
+        id: Number.
+        site: Who sent it.
+        queue: Through which queue or door.
+        code: A key of ``refusals.toml``.
+        problems: Everything that is wrong, as ``Refused.to_json``.
+        body: What was sent; patients' business.
+        body_sha256: Its hash.
+        case_id: The case that could not be worked on; empty of a message that was not taken.
+        arrived_at: UTC, ISO.
+        replayed_at: UTC, ISO; empty until an operator has sent it round again.
+        outcome: What became of the replay: ``"admitted"``, ``"repeated"``, ``"refused"`` or ``"requeued"``.
+    """
+
+    __tablename__ = "dead_letters"
+    __table_args__ = (Index(None, "replayed_at", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    site: Mapped[str]
+    queue: Mapped[str]
+    code: Mapped[str]
+    problems: Mapped[list[Any]]
+    body: Mapped[bytes]
+    body_sha256: Mapped[str]
+    case_id: Mapped[str] = mapped_column(default="")
+    arrived_at: Mapped[str]
+    replayed_at: Mapped[str] = mapped_column(default="")
+    outcome: Mapped[str] = mapped_column(default="")
+
+
+class Redelivered(Table):
+    """How often a message came back because who took it died.
+
+    Args:
+        queue: Through which queue.
+        body_sha256: Of which message.
+        times: How often it was begun after the first time.
+    """
+
+    __tablename__ = "redelivered"
+
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    body_sha256: Mapped[str] = mapped_column(primary_key=True)
+    times: Mapped[int]
+
+
+class QueuedMessage(Leased, Table):
+    """A message in the queue that the database itself is.
+
+    Args:
+        id: Number; the lower is received first.
+        queue: In which.
+        message_id: Unique in its queue; empty ones are not compared.
+        body: The message.
+        headers: Words that go with it.
+    """
+
+    __tablename__ = "queued_messages"
+    __table_args__ = (Index(None, "queue", "patience_s", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    queue: Mapped[str]
+    message_id: Mapped[str] = mapped_column(default="")
+    body: Mapped[bytes]
+    headers: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class PassedMessage(Table):
+    """A message id that a queue of this database has carried, so that it carries it once.
+
+    Args:
+        queue: Which queue.
+        message_id: The id.
+    """
+
+    __tablename__ = "passed_messages"
+
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    message_id: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Account(Table):
+    """Somebody who may do something.
+
+    Args:
+        name: Unique; stands in the audit trail.
+        title: As it stands on a report.
+        role: A word of ``states.Role``.
+        site: The one site it is for; empty = all.
+        token_sha256: Hash of its random token.
+        made_at: UTC, ISO.
+        revoked_at: UTC, ISO; empty while it is good.
+    """
+
+    __tablename__ = "accounts"
+    __table_args__ = (UniqueConstraint("token_sha256"),)
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    title: Mapped[str] = mapped_column(default="")
+    role: Mapped[str]
+    site: Mapped[str] = mapped_column(default="")
+    token_sha256: Mapped[str]
+    made_at: Mapped[str]
+    revoked_at: Mapped[str] = mapped_column(default="")
+
+
+class AuditRecord(Table):
+    """One line of the audit trail, chained to the one before.
+
+    Args:
+        seq: 1, 2, 3, ... without gaps.
+        at: UTC, ISO.
+        actor: Account, or ``"service"``.
+        case_id: Of which case; empty when of none.
+        event: What happened.
+        detail: JSON text without a word about the patient.
+        digest: Keyed hash of the line before and this one.
+    """
+
+    __tablename__ = "audit"
+    __table_args__ = (Index(None, "case_id", "seq"),)
+
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at: Mapped[str]
+    actor: Mapped[str]
+    case_id: Mapped[str]
+    event: Mapped[str]
+    detail: Mapped[str]
+    digest: Mapped[str]
+
+
+class AuditHead(Table):
+    """Where the audit trail ends, so that a cut end is seen.
+
+    Args:
+        id: Always 1.
+        seq: Number of the last line.
+        digest: Its digest.
+    """
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[str]
