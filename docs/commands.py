@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import typer
 from typer.core import TyperArgument
 
-from eyeground.cli.main import app
+from eyeground.cli.main import app, words_of
 from eyeground.pick import names, pick
 
 FOLDER = Path(__file__).with_name("commands")
@@ -33,7 +33,7 @@ def pages() -> dict[str, str]:
 
 def _page(name: str) -> str:
     """Write one command's page."""
-    words = name.replace("_", " ")
+    words = " ".join(filter(None, words_of(name)))
     found: Any = typer.main.get_command(app)
     for word in words.split():
         found = found.commands[word]

@@ -14,7 +14,11 @@ ADVICE = {
     "OSError": "Nothing already written was lost; put it right (free space, allow writing) and run the command again",
 }
 # What the commands of a group have in common.
-GROUPS = {"data": "Work on data sets.", "weights": "Fetch, look into and convert weights."}
+GROUPS = {
+    "clinic": "The screening service: requests in, graded, signed by a doctor, answered.",
+    "data": "Work on data sets.",
+    "weights": "Fetch, look into and convert weights.",
+}
 
 app = typer.Typer(
     help="Retinal images: train, judge and use a model, from a folder of images to a report a person can read.",
@@ -26,12 +30,32 @@ app = typer.Typer(
 )
 
 
+def words_of(name: str) -> tuple[str, str]:
+    """Say how the command of a file is typed.
+
+    Args:
+        name: Name of a file of the shelf.
+
+    Returns:
+        Its group, empty where it has none, and its verb.
+
+    Example:
+        >>> words_of("clinic_dead_letters"), words_of("demo")
+        (('clinic', 'dead-letters'), ('', 'demo'))
+
+    References:
+        Our own.
+    """
+    group, _, verb = name.partition("_")
+    return (group, verb.replace("_", "-")) if group in GROUPS else ("", name.replace("_", "-"))
+
+
 def _hang_up_commands() -> None:
     """Hang every file of the shelf under its name; ``data_split`` becomes ``data split``."""
     groups: dict[str, typer.Typer] = {}
     for name in names("cli.commands"):
         module = pick("cli.commands", name)
-        group, _, verb = name.rpartition("_")
+        group, verb = words_of(name)
         if group and group not in groups:
             groups[group] = typer.Typer(no_args_is_help=True, help=GROUPS[group], rich_markup_mode=None)
             app.add_typer(groups[group], name=group)

@@ -1,6 +1,10 @@
 """Settings of the service: from the environment or a TOML file, all faults told at once, unsafe ones refused."""
 
 import os
+import secrets
+import tempfile
+import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -13,10 +17,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )  # fmt: skip
 
+from eyeground.atomic_file import flush_folder
 from eyeground.clinic.states import Release
 
 PREFIX: Final = "EYEGROUND_CLINIC_"
 LEAST_SECRET: Final = 16  # characters
+SECRET_FILE: Final = "secret"  # noqa: S105 - the name of a file in the home folder
 _NOT_SETTINGS = ("CONFIG",)
 
 
@@ -40,7 +46,8 @@ class Settings(BaseSettings):
         watch: A folder to take files from; None = none is watched.
         bundle: Model bundles, several separated by ``:``; each answers what its heads are called.
         heat_maps: Whether regions of attention are computed.
-        secret: Key of the audit trail and of signatures, at least 16 characters.
+        secret: Key of the audit trail and of signatures, at least 16 characters; empty = what ``init`` wrote into the
+            file ``secret`` in ``home``.
         release: ``signed``: results go out when a doctor has signed. ``unsigned``: at once, and marked so, for sites
             whose doctors sign in their own system.
         rules: Rule set of urgency, a file in ``rules/``.
@@ -95,6 +102,8 @@ class Settings(BaseSettings):
     @classmethod
     def _long(cls, value: SecretStr) -> SecretStr:
         """A short secret is none."""
+        if not value.get_secret_value():
+            raise ValueError("is not set, and the home folder holds none; run: eyeground clinic init")
         if len(value.get_secret_value()) < LEAST_SECRET:
             raise ValueError(
                 f"must have at least {LEAST_SECRET} characters and stay the same; make one with: openssl rand -hex 32"
@@ -117,6 +126,8 @@ class Settings(BaseSettings):
         told = dict(told)
         told["database_url"] = told.get("database_url") or f"sqlite:///{home / 'clinic.db'}"
         told["blob_url"] = told.get("blob_url") or f"file:{home / 'images'}"
+        if not _plain(told.get("secret")):
+            told["secret"] = _kept_secret(home)
         return told
 
     @field_validator("database_url")
@@ -189,3 +200,72 @@ def read_settings(**given: Any) -> Settings:
     if wrong:
         raise SettingsRefused("\n  ".join(["the clinic's settings cannot be used:", *wrong]))
     return found
+
+
+def make_secret(**given: Any) -> Path | None:
+    """Make the service's secret where there is none, for its owner's eyes only.
+
+    Args:
+        given: What goes before environment and file, by name.
+
+    Returns:
+        The file that was written; None where there is a secret already.
+
+    Raises:
+        SettingsRefused: If there are faults; all are told.
+        OSError: If the file cannot be written.
+
+    Example:
+        >>> home = Path(tempfile.mkdtemp()) / "clinic"
+        >>> make_secret(home=home).name, make_secret(home=home)
+        ('secret', None)
+
+    References:
+        Our own.
+    """
+    try:
+        read_settings(**given)
+        return None
+    except SettingsRefused:
+        if _told_secret(given):
+            raise
+        home = read_settings(**(given | {"secret": "0" * LEAST_SECRET})).home
+    target = home / SECRET_FILE
+    if target.exists():
+        raise SettingsRefused(f"{target}: no secret can be read from it; put back the one that was there")
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, name = tempfile.mkstemp(dir=home, prefix=f".{SECRET_FILE}.")  # mode 0600
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # A link is made or not: of two who begin at once, both use the same secret.
+        with suppress(FileExistsError):
+            target.hardlink_to(name)
+        flush_folder(home)
+    finally:
+        Path(name).unlink()
+    return target
+
+
+def _told_secret(given: dict[str, Any]) -> bool:
+    """Whether somebody has set a secret, good or not."""
+    file = os.environ.get(f"{PREFIX}CONFIG", "")
+    in_file = tomllib.loads(Path(file).read_text("utf-8")).get("secret") if file else ""
+    return any(map(_plain, (given.get("secret"), os.environ.get(f"{PREFIX}SECRET"), in_file)))
+
+
+def _plain(secret: Any) -> str:
+    """A secret's characters, however it came."""
+    return str(secret.get_secret_value() if isinstance(secret, SecretStr) else secret or "")
+
+
+def _kept_secret(home: Path) -> str:
+    """What ``init`` wrote; empty where it did not."""
+    try:
+        return (home / SECRET_FILE).read_text("ascii").strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeError):
+        raise ValueError(f"{home / SECRET_FILE}: cannot be read; allow reading, or set the secret") from None

@@ -28,7 +28,7 @@ _WHO: Final[Mapping[Step, tuple[Role, ...]]] = {
     "present": ("service",),
     "release": ("service",),
     "release_unsigned": ("service",),
-    "reread": ("doctor",),
+    "reread": ("doctor", "operator"),
     "sign": ("doctor",),
     "amend": ("doctor",),
 }

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
@@ -110,7 +110,7 @@ class UploadLimits:
     Args:
         app: What it guards.
         room: Where uploads wait.
-        waits: Path of the uploads that wait; other requests need no place.
+        waits: Path of the uploads that wait, or several; other requests need no place.
         max_bytes: Longest body. Unit: bytes.
         timeout_s: Longest time for sending it. Unit: s.
 
@@ -123,8 +123,11 @@ class UploadLimits:
         RFC 9110, sections 15.5.9, 15.5.14 and 15.6.4.
     """
 
-    def __init__(self, app: ASGIApp, *, room: WaitingRoom, waits: str, max_bytes: int, timeout_s: float) -> None:
-        self.app, self.room, self.waits, self.max_bytes, self.timeout_s = app, room, waits, max_bytes, timeout_s
+    def __init__(
+        self, app: ASGIApp, *, room: WaitingRoom, waits: str | Collection[str], max_bytes: int, timeout_s: float
+    ) -> None:
+        self.app, self.room, self.max_bytes, self.timeout_s = app, room, max_bytes, timeout_s
+        self.waits = frozenset((waits,) if isinstance(waits, str) else waits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -138,7 +141,7 @@ class UploadLimits:
             begun = True
             await send(message)
 
-        waits = scope["path"] == self.waits and scope["method"] == "POST"
+        waits = scope["path"] in self.waits and scope["method"] == "POST"
         try:
             with self.room.place() if waits else nullcontext() as place:
                 body.admit(_declared(scope), place)

@@ -37,6 +37,7 @@ class Folder:
             raise StoreLost(f"{place}: {error.strerror}") from error
 
     def put(self, data: bytes) -> str:
+        """Keep bytes."""
         sha256 = digest_of(data)
         target = self._path(sha256)
         try:
@@ -52,25 +53,38 @@ class Folder:
         return sha256
 
     def get(self, sha256: str) -> bytes:
+        """Give bytes back, checked."""
         try:
             return checked(self._path(sha256).read_bytes(), sha256)
         except FileNotFoundError:
+            self._check()
             raise BlobMissing(f"{sha256} is not kept here") from None
         except OSError as error:
             raise StoreLost(f"an image cannot be read: {error.strerror}") from error
 
     def remove(self, sha256: str) -> None:
+        """Forget bytes."""
         try:
-            self._path(sha256).unlink(missing_ok=True)
+            self._path(sha256).unlink()
+        except FileNotFoundError:
+            self._check()
         except OSError as error:
             raise StoreLost(f"an image cannot be removed: {error.strerror}") from error
 
     def hashes(self) -> Iterator[str]:
+        """List what is kept."""
         try:
-            found = sorted(path.name for path in self._place.glob("??/*"))
+            # Not by glob(): that finds nothing, silently, in a folder that cannot be read.
+            folders = [folder for folder in self._place.iterdir() if len(folder.name) == 2]
+            found = sorted(path.name for folder in folders for path in folder.iterdir())
         except OSError as error:
             raise StoreLost(f"the images cannot be listed: {error.strerror}") from error
         yield from filter(_NAME.fullmatch, found)
+
+    def _check(self) -> None:
+        """Tell an image that is missing from a folder that is."""
+        if not self._place.is_dir():
+            raise StoreLost(f"{self._place} is gone; is it mounted?")
 
     def _path(self, sha256: str) -> Path:
         """Where it lies; a name that is no hash leads nowhere."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolEmpty
 from sqlalchemy.orm import Session
 
 from eyeground.clinic.db.audit import Note, append
@@ -28,6 +29,12 @@ class Work:
     Args:
         session: SQLAlchemy's.
         notes: What goes into the audit trail with it.
+
+    Example:
+        >>> work = Work(Session())
+        >>> work.note("service", "received", pictures=2)
+        >>> work.notes[0].detail
+        {'pictures': 2}
 
     References:
         Fowler, "Patterns of Enterprise Application Architecture": Unit of Work.
@@ -113,13 +120,18 @@ class Database:
     @contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:
         """A session whose lost connection is told apart from our own mistakes."""
+        session = Session(engine, expire_on_commit=False, autoflush=True)
         try:
-            with Session(engine, expire_on_commit=False, autoflush=True) as session:
-                yield session
+            yield session
+        except PoolEmpty as error:
+            raise DatabaseLost("all connections to the database stayed busy; it is tried again") from error
         except DBAPIError as error:
             if lost(error):
+                session.invalidate()  # a commit that failed may have left its transaction open in there
                 raise DatabaseLost("the database does not answer; it is tried again") from error
             raise
+        finally:
+            session.close()
 
 
 class DatabaseLost(ConnectionError):

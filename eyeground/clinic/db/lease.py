@@ -2,7 +2,9 @@
 
 A row may be taken by whoever has seen its token unchanged for as long as the row's patience. Fresh work has none; work
 that is being done has the lease's length, and its owner changes the token now and then; work that failed has a pause.
-Each process measures with its own monotonic clock, so clocks that differ, or are set back, change nothing.
+Each process measures with its own monotonic clock, so clocks that differ, or are set back, change nothing. The first
+half of a token names who took the row and stays; the second changes with every touch. So an owner knows its own row
+even where a touch was undone, or where nobody knows whether it was written.
 """
 
 import secrets
@@ -17,6 +19,7 @@ from eyeground.clinic.db.tables import Leased
 
 _MOST_WATCHED: Final = 1000
 _LOOK_EVERY_S: Final = 0.5
+_OWNER: Final = 16  # characters of a token that name its owner
 Row = TypeVar("Row", bound=Leased)
 
 
@@ -80,6 +83,20 @@ class Leases(Generic[Row]):
         lease_s: How long a silent owner keeps what it took. Unit: s.
         watcher: What this process has seen.
 
+    Example:
+        >>> from eyeground.clinic.db.database import Database
+        >>> from eyeground.clinic.db.migrate import migrate
+        >>> from eyeground.clinic.db.tables import QueuedMessage as Row
+        >>> database = Database("sqlite://", key=b"")
+        >>> _ = migrate(database.engine)
+        >>> leases = Leases(Row, key=Row.id, order=[Row.id], lease_s=30)
+        >>> with database.write() as work:
+        ...     work.session.add(Row(queue="check", body=b"{}"))
+        ...     work.session.flush()
+        ...     [first], second = leases.take(work.session, count=4), leases.take(work.session, count=4)
+        >>> first.attempts, second
+        (1, [])
+
     References:
         Our own.
     """
@@ -110,7 +127,7 @@ class Leases(Generic[Row]):
         taken: list[Row] = []
         if self._watcher.due():
             held = select(self._key, self._table.token, self._table.patience_s).where(self._table.patience_s > 0)
-            rows = session.execute(held.where(*where).order_by(*self._order).limit(_MOST_WATCHED)).tuples().all()
+            rows = session.execute(held.where(*where).order_by(*self._order).limit(_MOST_WATCHED)).all()
             tokens = {key: token for key, token, _ in rows}
             for key in self._watcher.overdue([(key, token, patience) for key, token, patience in rows])[:count]:
                 taken += self._seize(session, self._table.token == tokens[key], key)
@@ -131,7 +148,7 @@ class Leases(Generic[Row]):
         Raises:
             LeaseLost: If somebody else has it.
         """
-        self._touch(session, row, self.lease_s)
+        row.token = self._touch(session, row, row.token[:_OWNER], patience_s=self.lease_s)
 
     def rest(self, session: Session, row: Row, *, pause_s: float) -> None:
         """Give a row back, to be tried again after a pause.
@@ -144,7 +161,7 @@ class Leases(Generic[Row]):
         Raises:
             LeaseLost: If somebody else has it.
         """
-        self._touch(session, row, pause_s)
+        self._touch(session, row, _half(), patience_s=pause_s)
 
     def undo(self, session: Session, row: Row) -> None:
         """Give a row back as if it had never been taken.
@@ -156,7 +173,7 @@ class Leases(Generic[Row]):
         Raises:
             LeaseLost: If somebody else has it.
         """
-        self._touch(session, row, 0.0, attempts=max(0, row.attempts - 1))
+        self._touch(session, row, _half(), patience_s=0.0, attempts=max(0, row.attempts - 1))
 
     def drop(self, session: Session, row: Row) -> None:
         """Take a row out, for its work is done.
@@ -168,17 +185,16 @@ class Leases(Generic[Row]):
         Raises:
             LeaseLost: If somebody else has it.
         """
-        gone = session.execute(delete(self._table).where(self._key == self._of(row), self._table.token == row.token))
-        if gone.rowcount != 1:  # type: ignore[attr-defined]
+        gone = delete(self._table).where(*self._ours(row)).execution_options(synchronize_session=False)
+        if session.execute(gone).rowcount != 1:  # type: ignore[attr-defined]
             raise LeaseLost("somebody else took over")
 
     def _seize(self, session: Session, unchanged: ColumnElement[bool], key: Any) -> list[Row]:
         """Take one row, if nobody was faster."""
-        token = secrets.token_hex(8)
         changed = (
             update(self._table)
             .where(self._key == key, unchanged)
-            .values(token=token, patience_s=self.lease_s, attempts=self._table.attempts + 1)
+            .values(token=_half() + _half(), patience_s=self.lease_s, attempts=self._table.attempts + 1)
             .execution_options(synchronize_session=False)
         )
         if session.execute(changed).rowcount != 1:  # type: ignore[attr-defined]
@@ -189,19 +205,24 @@ class Leases(Generic[Row]):
         session.expunge(row)  # its owner keeps it beyond the transaction
         return [row]
 
-    def _touch(self, session: Session, row: Row, patience_s: float, **more: Any) -> None:
-        """Change the token of a row that is still ours."""
-        token = secrets.token_hex(8)
-        changed = (
-            update(self._table)
-            .where(self._key == self._of(row), self._table.token == row.token)
-            .values(token=token, patience_s=patience_s, **more)
-            .execution_options(synchronize_session=False)
-        )
-        if session.execute(changed).rowcount != 1:  # type: ignore[attr-defined]
+    def _touch(self, session: Session, row: Row, owner: str, **values: Any) -> str:
+        """Change the token of a row that is still ours; gives the new one."""
+        token = owner + _half()
+        changed = update(self._table).where(*self._ours(row)).values(token=token, **values)
+        if session.execute(changed.execution_options(synchronize_session=False)).rowcount != 1:  # type: ignore[attr-defined]
             raise LeaseLost("somebody else took over")
-        row.token = token
+        return token
+
+    def _ours(self, row: Row) -> tuple[ColumnElement[bool], ...]:
+        """What holds while nobody else has taken the row."""
+        owner = row.token[:_OWNER] or "nobody"  # every token begins with nothing
+        return self._key == self._of(row), self._table.token.startswith(owner)
 
     def _of(self, row: Row) -> Any:
         """The key of a row."""
         return getattr(row, self._key.key)
+
+
+def _half() -> str:
+    """Half of a token."""
+    return secrets.token_hex(_OWNER // 2)

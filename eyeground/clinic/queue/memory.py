@@ -4,8 +4,9 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
-from eyeground.clinic.queue.transport import Delivery, Message, TransportLost, Undeliverable
+from eyeground.clinic.queue.transport import Delivery, Message, Transport, TransportLost, Undeliverable
 
 
 @dataclass
@@ -65,6 +66,8 @@ class MemoryTransport:
 
     async def receive(self, *, most: int, wait_s: float) -> list[Delivery]:
         self._check()
+        if not self._open:
+            raise TransportLost("the queue was closed, or never opened")
         ends = asyncio.get_running_loop().time() + wait_s
         while True:
             taken: list[Delivery] = []
@@ -130,3 +133,26 @@ class _Held:
         if self not in self.transport.held:
             raise TransportLost("it was given back when the connection closed")
         self.transport.held.remove(self)
+
+
+_BROKERS: Final[dict[str, Broker]] = defaultdict(Broker)
+
+
+def connect(url: str, **others: Any) -> Transport:
+    """Make a transport over a queue in this process's memory.
+
+    Args:
+        url: ``memory:NAME``; the same name is the same queue, as long as the process lives.
+        others: What other queues of the shelf need.
+
+    Returns:
+        The transport, not yet open.
+
+    Example:
+        >>> asyncio.run(connect("memory:doctest").alive())
+        False
+
+    References:
+        Our own.
+    """
+    return MemoryTransport(_BROKERS[url])

@@ -11,6 +11,17 @@ _KEEP_SQLITE = """
 create trigger audit_no_{word} before {word} on audit
 begin select raise(abort, 'the audit trail is only ever added to'); end
 """
+# So is what was signed, and what was sent.
+_KEEP_SIGNED_SQLITE = (
+    """
+create trigger reviews_signed before update on reviews when old.signed_at <> ''
+begin select raise(abort, 'what was signed is never changed'); end
+""",
+    """
+create trigger outgoing_written before update of body, case_id, revision, queue, message_id on outgoing
+begin select raise(abort, 'an answer is never changed'); end
+""",
+)
 _KEEP_POSTGRESQL = (
     """
 create function audit_is_kept() returns trigger language plpgsql as
@@ -18,6 +29,18 @@ $$ begin raise exception 'the audit trail is only ever added to'; end $$
 """,
     "create trigger audit_kept before update or delete on audit for each row execute function audit_is_kept()",
     "create trigger audit_whole before truncate on audit for each statement execute function audit_is_kept()",
+    """
+create function is_final() returns trigger language plpgsql as
+$$ begin raise exception 'what was signed or sent is never changed'; end $$
+""",
+    """
+create trigger reviews_signed before update on reviews for each row when (old.signed_at <> '')
+execute function is_final()
+""",
+    """
+create trigger outgoing_written before update of body, case_id, revision, queue, message_id on outgoing
+for each row execute function is_final()
+""",
 )
 
 
@@ -214,6 +237,8 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         for word in ("update", "delete"):
             op.execute(_KEEP_SQLITE.format(word=word))
+        for statement in _KEEP_SIGNED_SQLITE:
+            op.execute(statement)
     else:
         for statement in _KEEP_POSTGRESQL:
             op.execute(statement)

@@ -1,0 +1,1 @@
+"""Shelf of resources: each file offers ``add``, which puts its routes into an app."""

@@ -1,0 +1,48 @@
+"""Dead letters, for operators: listed, and sent round again after a fix."""
+
+from typing import Annotated, Final
+
+from fastapi import FastAPI, Path, Query, Request
+
+from eyeground.clinic.dead_letters import NoSuchLetter
+from eyeground.clinic.web.desk import Desk
+from eyeground.clinic.web.doors import API
+from eyeground.clinic.web.guard import guarded_answers, who_asks
+from eyeground.clinic.web.shapes import Letters, LetterShape
+
+_HIGHEST: Final = 2**31 - 1  # of a number in the database
+_MOST: Final = 500
+
+
+def add(app: FastAPI, desk: Desk) -> None:
+    """Put the routes into an app.
+
+    Args:
+        app: The app.
+        desk: What routes share.
+    """
+    letters = desk.service.letters
+
+    @app.get(f"{API}/dead-letters", summary="Dead letters, the oldest first", responses=guarded_answers(422))
+    def list_letters(
+        request: Request,
+        replayed: Annotated[bool, Query(description="Also those that were replayed.")] = False,
+        after: Annotated[int, Query(ge=0, le=_HIGHEST, description="Only higher numbers.")] = 0,
+        most: Annotated[int, Query(ge=1, le=_MOST)] = 100,
+    ) -> Letters:
+        """List messages that were not taken and cases that could not be worked on, without what was sent."""
+        found = letters.list(replayed=replayed, site=who_asks(request).site, after=after, most=most + 1)
+        return Letters(letters=[LetterShape.model_validate(each) for each in found[:most]], more=len(found) > most)
+
+    @app.post(
+        f"{API}/dead-letters/{{number}}/replay",
+        summary="Send a dead letter round again",
+        responses=guarded_answers(404, 409, 422),
+    )
+    def replay(number: Annotated[int, Path(ge=1, le=_HIGHEST)], request: Request) -> LetterShape:
+        """Send one round again; `outcome` says what became of it, and it stays if it is refused again."""
+        who = who_asks(request)
+        mine = letters.list(site=who.site, after=number - 1, most=1)
+        if not mine or mine[0].id != number:
+            raise NoSuchLetter("there is no such dead letter, or it was replayed before")
+        return LetterShape.model_validate(letters.replay(number, actor=who.doctor))
