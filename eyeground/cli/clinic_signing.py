@@ -223,6 +223,6 @@ def _show(message: Mapping[str, Any]) -> None:
     report = message.get("report")
     for name, value in message.items():
         if name != "report":
-            tell(f"{name}: {json.dumps(value, ensure_ascii=False)}")
+            tell(f"{name}: {json.dumps(value, ensure_ascii=False, sort_keys=True)}")
     for language, text in (report or {}).items():
         tell("", f"report, {language}:", *str(text).splitlines())

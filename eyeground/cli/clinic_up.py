@@ -52,7 +52,7 @@ def bring_up(config: Path | None, *, demo: bool, host: str, port: int, workers: 
     for folder in made.settings.bundle:
         tell(f"models    {folder}")
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    tell(f"service   {url}/api/v1/; its document {url}/docs; health {url}/readyz; metrics {url}/metrics")
+    tell(f"service   {url}/api/v1/; document {url}/openapi.json; health {url}/readyz; metrics {url}/metrics")
     tell(f"log       {home / LOG}", *_next_steps(demo), "stop it with Ctrl-C")
     commands = {"web": ["clinic", "web", "--host", host, "--port", str(port)]}
     commands |= {f"worker {number + 1}": ["clinic", "worker"] for number in range(workers)}

@@ -34,7 +34,7 @@ def serve_clinic(config: Path | None, *, host: str, port: int, as_json: bool) ->
     with opened(settings_of(config)) as service:
 
         def listening(url: str) -> None:
-            tell(f"service   {url}/api/v1/; its document {url}/docs; health {url}/readyz; metrics {url}/metrics")
+            tell(f"service   {url}/api/v1/; document {url}/openapi.json; health {url}/readyz; metrics {url}/metrics")
             say("web_listens", port=int(url.rpartition(":")[2]))
             if as_json:
                 sys.stdout.write(json.dumps({"url": url}) + "\n")

@@ -13,6 +13,18 @@ ADVICE = {
     "OutOfMemoryError": "The device's memory is full: lower batch_size, raise accumulation, or set grad_checkpointing",
     "OSError": "Nothing already written was lost; put it right (free space, allow writing) and run the command again",
 }
+# What to install where something is missing that only some commands need.
+EXTRAS = {
+    "alembic": "clinic",
+    "aio_pika": "clinic",
+    "psycopg": "clinic",
+    "pydantic_settings": "clinic",
+    "sqlalchemy": "clinic",
+    "boto3": "s3",
+    "fastapi": "serve",
+    "prometheus_client": "serve",
+    "uvicorn": "serve",
+}
 # What the commands of a group have in common.
 GROUPS = {
     "clinic": "The screening service: requests in, graded, signed by a doctor, answered.",
@@ -67,6 +79,12 @@ def _hang_up_commands() -> None:
 _hang_up_commands()
 
 
+def _missing(error: Exception) -> str:
+    """What to install, where that is what is wrong."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    return f"{name} is not installed: pip install 'eyeground[{EXTRAS[name]}]'" if name in EXTRAS else ""
+
+
 def main() -> None:
     """Run the command line; every expected failure ends in one message and an exit code, not in a traceback.
 
@@ -76,10 +94,11 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        kind = kind_of(error)
+        missing = _missing(error)
+        kind = "RuntimeMissing" if missing else kind_of(error)
         if kind is None or os.environ.get("EYEGROUND_DEBUG"):
             raise
-        told = "\n".join(filter(None, (str(error), ADVICE.get(kind))))
+        told = missing or "\n".join(filter(None, (str(error), ADVICE.get(kind))))
         # File names are not ours: what could move the cursor or change colors is taken out.
         shown = "".join(c if c.isprintable() or c in "\n\u3000" else "\ufffd" for c in told)
         print(f"error: {shown}", file=sys.stderr)  # noqa: T201 - the terminal is this function's business

@@ -17,6 +17,7 @@ from eyeground.clinic.rule import SHAPE, AcuityRule, Level, PressureRule, States
 from eyeground.images.quality import cannot_grade
 
 SHELF: Final = Path(__file__).with_name("rules")
+_HAZE: Final = "haze"  # a reason of eyeground.images.quality
 
 
 class RulesRefused(ValueError):
@@ -309,6 +310,10 @@ def _of_states(merged: Merged, rules: Rules) -> Iterator[_Found]:
     elif missing:
         for key in missing:
             yield states.eye_missing, *_reason(key, "no_image")
+    elif hazy := [key for key, verdict in merged.quality.items() if _HAZE in verdict]:
+        # A blur of a tenth of the width looks like the haze of a cataract: what lies behind it is not known to be fine.
+        for key in hazy:
+            yield states.partly, *_reason(key, _HAZE)
     elif not _all_said(merged, parts):
         yield states.partly, "not everything was answered", "部分项目未评估"
     else:

@@ -243,7 +243,8 @@ def counts(session: Session) -> dict[str, int]:
     Returns:
         State -> how many; states without a case are left out.
     """
-    return {state: number for state, number in session.execute(select(Case.state, func.count()).group_by(Case.state))}
+    rows = session.execute(select(Case.state, func.count()).group_by(Case.state)).tuples()
+    return dict(rows.all())
 
 
 def _of_site(session: Session, case_id: str, site: str) -> Case:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,13 +19,17 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
+from eyeground.clinic.contracts import contract_for
 from eyeground.clinic.db.database import open_engine
+from eyeground.clinic.intake import Arrived
 from eyeground.clinic.outbox import Outbox
 from eyeground.clinic.service import Service, open_service
 from eyeground.clinic.settings import read_settings
-from eyeground.data.phantom import draw_fundus
+from eyeground.clinic.watching import Watched
+from eyeground.data.phantom import draw_fundus, write_set
 from tests.clinic.constant_grader import ConstantGrader
 from tests.clinic.opened import work_off
+from tests.flow.conftest import TINY, succeeded
 from tests.flow.tables import Answer
 
 Call = Callable[..., Answer]
@@ -60,6 +66,25 @@ def ready(eyeground: Call, home: Path) -> Path:
     return home
 
 
+@pytest.fixture(scope="module")
+def graders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that answers AMD and DR, learned in a moment and worth as much."""
+    folder = tmp_path_factory.mktemp("graders")
+    diseases = ("normal", "dr1", "dr2", "dr3", "dr4", "drusen")
+    write_set(folder / "set", modality="fundus", diseases=diseases, patients=40, seed=3, size_px=64)
+    config = folder / "tiny.yaml"
+    config.write_text(
+        f"data: [{{path: {folder}/set/images, table: {folder}/set/labels.csv, group: patient, name: phantoms}}]\n"
+        "task: heads\nheads: [{name: AMD}, {name: DR, kind: grades}]\n"
+        + "".join(word.replace("=", ": ", 1) + "\n" for word in TINY),
+        encoding="utf-8",
+    )
+    succeeded("finetune", config, f"out={folder}/screening", "epochs=1", "warmup_epochs=0")
+    (folder / "packed").mkdir()
+    succeeded("export", folder / "screening", "--out", folder / "packed" / "screening", "--threads", 1)
+    return folder / "packed" / "screening"
+
+
 def answered(eyeground: Call, *words: object) -> dict[str, Any]:
     """Call a command that succeeds; its JSON line, which is all that stdout holds."""
     answer = eyeground(*words, "--json")
@@ -89,7 +114,6 @@ def worked(*graders: ConstantGrader) -> None:
 
 async def _once(service: Service) -> None:
     """Empty the queue into the inbox, and the outbox into the queue."""
-    from eyeground.clinic.intake import Arrived
 
     transport = service.connect()
     await transport.open(("screening",), ("screening_result",))
@@ -167,9 +191,8 @@ def test_from_images_to_a_signed_result_by_command(
     drafted = answered(eyeground, "clinic", "review", case[:6], "--accept", "--as", "li")
     assert set(drafted["reviews"][0]["opinion"]["eyes"]) == {"fundus/OD", "fundus/OS"}
     refused(eyeground("clinic", "sign", case, "--as", "li", "--yes"), "conclusion: is empty")
-    answered(
-        eyeground, "clinic", "review", case, "--conclusion", "Retinopathy", "--recommendation", "Refer", "--as", "li"
-    )
+    words = ("--conclusion", "Retinopathy", "--recommendation", "Refer")
+    answered(eyeground, "clinic", "review", case, *words, "--as", "li")
     version = waiting(eyeground)[0]["version"]
     refused(eyeground("clinic", "sign", case, "--as", "li", "--yes", "--version", version - 1), "changed meanwhile")
     refused(eyeground("clinic", "sign", case, "--as", "li"), "say --yes")
@@ -386,19 +409,18 @@ def running() -> Iterator[Callable[..., Running]]:
 
 
 def test_a_worker_grades_with_a_real_bundle_and_sends(
-    eyeground: Call, ready: Path, images: list[Path], bundle: Path, running: Callable[..., Running],
+    eyeground: Call, ready: Path, images: list[Path], graders: Path, running: Callable[..., Running],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setenv("EYEGROUND_CLINIC_BUNDLE", str(bundle))
+    monkeypatch.setenv("EYEGROUND_CLINIC_BUNDLE", str(graders))
     worker = running("worker")
     told = answered(eyeground, "clinic", "submit", *images, "--wait")
     assert told["state"] == "in_review"
     view = answered(eyeground, "clinic", "review", told["case"])
-    assert view["answered"]["models"][0].startswith("packed (")
-    eyes = {key for key in view["answered"]["values"]} | {
-        key for key, why in view["unavailable"].items() if why == "cannot_grade"
-    }
-    assert {"fundus/OD", "fundus/OS"} <= eyes
+    assert view["answered"]["models"][0].startswith("screening (")
+    for eye in ("fundus/OD", "fundus/OS"):
+        assert set(view["answered"]["values"].get(eye, {"AMD": 0, "DR": 0})) == {"AMD", "DR"}
+        assert view["unavailable"].get(f"{eye}.GLA", view["unavailable"].get(eye)) in ("not_installed", "cannot_grade")
     answered(eyeground, "clinic", "review", told["case"], "--accept", "--conclusion", "So", "--as", "li")
     signed = answered(eyeground, "clinic", "sign", told["case"], "--as", "li", "--yes", "--wait")
     assert signed["answer"]["status"] == "signed"
@@ -491,6 +513,7 @@ import sys, time
 from eyeground.cli import clinic_working
 from eyeground.clinic.service import open_service
 from eyeground.clinic.settings import read_settings
+from eyeground.clinic.watching import Watched
 from tests.clinic.constant_grader import ConstantGrader
 seconds, longest = map(float, sys.argv[1:])
 if longest:
@@ -547,3 +570,117 @@ def test_a_stop_is_over_within_30_s_and_nothing_is_lost(
     assert sorted(line["request_id"] for line in lines) == ["one", "two"]
     for line in lines:
         assert len(answered(eyeground, "clinic", "review", line["id"])["findings"]) == 1
+
+
+def test_what_is_not_installed_is_named(eyeground: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [each for each in sys.modules if each.startswith("eyeground.cli.clinic_")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    refused(eyeground("clinic", "review"), "sqlalchemy is not installed: pip install 'eyeground[clinic]'")
+
+
+def test_the_demonstration_s_patients_and_model_are_what_the_service_asks_for() -> None:
+    from eyeground.cli import clinic_demo
+    from eyeground.cli.config_file import load_config
+    from eyeground.clinic.findings import FINDINGS
+    from eyeground.clinic.uploads import HEAD_BYTES, is_image
+
+    contract = contract_for("screening")
+    for number, (right, left, _) in enumerate(clinic_demo.VISITS):
+        order = contract.read(clinic_demo.phantom_visit(number))
+        assert [picture.eye for picture in order.pictures] == ["OD", "OS"]
+        assert all(is_image("", picture.data[:HEAD_BYTES]) for picture in order.pictures)
+        assert order.id == f"phantom-{number + 1}"
+        assert "no person" in order.person.name
+        assert {right, left} <= {*clinic_demo.DISEASES, "dark"}
+    config = load_config(Path(clinic_demo.__file__).with_name("clinic_demo.yaml"), ["data=photos"])
+    assert [head["name"] if isinstance(head, dict) else head.name for head in config.heads] == list(FINDINGS["fundus"])
+
+
+def test_a_training_that_was_cut_begins_anew_and_one_that_is_done_is_kept(
+    tmp_path: Path, graders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eyeground.cli import clinic_demo
+
+    calls: list[str] = []
+
+    def drawn(folder: Path, **_: object) -> None:
+        assert not folder.exists(), "what was cut is thrown away first"
+        folder.mkdir()
+        calls.append("drawn")
+
+    def trained(config: Any, **_: object) -> Any:
+        calls.append("trained")
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return SimpleNamespace(folder=config.out)
+
+    def packed(_: Path, *, out: Path, **more: object) -> None:
+        calls.append("packed")
+        shutil.copytree(graders, out)
+
+    monkeypatch.setattr(clinic_demo, "write_set", drawn)
+    monkeypatch.setattr(clinic_demo, "carry_out", trained)
+    monkeypatch.setattr(clinic_demo, "export_run", packed)
+    with pytest.raises(KeyboardInterrupt):
+        clinic_demo.demo_bundle(tmp_path / "demo")
+    bundle = clinic_demo.demo_bundle(tmp_path / "demo")
+    assert calls == ["drawn", "trained", "drawn", "trained", "packed"]
+    assert clinic_demo.demo_bundle(tmp_path / "demo") == bundle
+    assert len(calls) == 5
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == [bundle.name]
+
+
+def test_what_is_put_into_the_watched_folder_becomes_a_case(
+    eyeground: Call, ready: Path, images: list[Path], tmp_path: Path
+) -> None:
+    from eyeground.cli.clinic_watch import take_in
+
+    folder = tmp_path / "watch"
+    watched = Watched(folder, quiet_s=0)
+    service = open_service(read_settings())
+    for name in ("P7", "killed"):
+        (folder / name).mkdir()
+        for image in images:
+            shutil.copy(image, folder / name)
+    (folder / "empty").mkdir()
+    (folder / "empty" / "notes.txt").write_text("no image")
+    assert take_in(service, watched) == 0  # it has to lie still first
+    # Taken in by somebody who was killed before it was put aside.
+    killed = next(visit for visit in watched.ready() if visit.name == "killed")
+    arrived = Arrived("watch", watched.message(killed), "default", door="screening")
+    assert service.intake.admit([arrived])[0].kind == "admitted"
+    assert take_in(service, watched) == 3
+    service.close()
+    assert sorted(path.name for path in (folder / "done").iterdir()) == ["P7", "killed"]
+    [problem] = json.loads((folder / "refused" / "empty" / "problems.json").read_text())["problems"]
+    assert problem["code"] == "no_image"
+    worked()
+    cases = waiting(eyeground)
+    assert sorted(case["patient_id"] for case in cases) == ["P7", "killed"]
+    assert take_in(service, watched) == 0
+
+
+def test_of_several_workers_one_watches_the_folder(tmp_path: Path) -> None:
+    from eyeground.cli.clinic_watch import _mine
+
+    with _mine(tmp_path) as first, _mine(tmp_path) as second:
+        assert (first, second) == (True, False)
+    with _mine(tmp_path) as again:
+        assert again
+    assert Watched(tmp_path, quiet_s=0).ready() == []  # the lock itself is no visit
+
+
+def test_a_worker_watches_by_itself(
+    eyeground: Call, ready: Path, images: list[Path], tmp_path: Path, running: Callable[..., Running],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("EYEGROUND_CLINIC_WATCH", str(tmp_path / "watch"))
+    running("worker", "--processes", 2)
+    (tmp_path / "watch").mkdir(exist_ok=True)
+    shutil.copy(images[0], tmp_path / "watch")
+    ends = time.monotonic() + 60
+    while not waiting(eyeground):
+        assert time.monotonic() < ends, "nobody watches"
+        time.sleep(0.2)
+    assert (tmp_path / "watch" / "done" / images[0].name / images[0].name).is_file()

@@ -15,7 +15,20 @@ import pytest
 from .checkout import PACKAGE, ROOT, modules, public_functions, shelf
 
 # From left to right; the first three lie below all.
-STREET = ("pick", "atomic_file", "sandbox", "images", "data", "model", "train", "evaluate", "explain", "serve", "cli")
+STREET = (
+    "pick",
+    "atomic_file",
+    "sandbox",
+    "images",
+    "data",
+    "model",
+    "train",
+    "evaluate",
+    "explain",
+    "serve",
+    "clinic",
+    "cli",
+)
 HEAVY = {
     "torch",
     "torchvision",
@@ -28,6 +41,9 @@ HEAVY = {
     "pydantic",
     "yaml",
     "pyarrow",
+    "sqlalchemy",
+    "alembic",
+    "fastapi",
 }
 METRICS, PROFILES, COMMANDS = shelf("evaluate.metrics"), shelf("evaluate.profiles"), shelf("cli.commands")
 

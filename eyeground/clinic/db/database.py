@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from eyeground.clinic.db.audit import Note, append
 from eyeground.clinic.db.tables import Case
+from eyeground.clinic.db.turn import Turn
 
 _WRITES: Final = "eyeground_writes"
 _BUSY_S: Final = 30.0
@@ -77,6 +78,8 @@ class Database:
         self.url, self.key = url, key
         self.engine = open_engine(url, pool=pool)
         self._writing = self.engine.execution_options(**{_WRITES: True})
+        file = self.engine.url.database if self.is_sqlite else None
+        self._turn = Turn(Path(f"{file}.turn")) if file and file != ":memory:" else None
 
     @property
     def is_sqlite(self) -> bool:
@@ -93,8 +96,13 @@ class Database:
         Raises:
             DatabaseLost: If the database is gone or stays busy; nothing is known of a commit that was under way.
         """
-        with self._session(self._writing) as session:
-            work = Work(session)
+        with ExitStack() as stack:
+            if self._turn is not None:
+                try:
+                    stack.enter_context(self._turn)
+                except OSError as error:
+                    raise DatabaseLost("the database stays busy; it is tried again") from error
+            work = Work(session := stack.enter_context(self._session(self._writing)))
             yield work
             session.flush()
             append(session, work.notes, key=self.key)
@@ -116,6 +124,8 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        if self._turn:
+            self._turn.close()
 
     @contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:

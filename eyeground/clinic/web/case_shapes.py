@@ -279,6 +279,7 @@ class CaseShape(BaseModel):
         changed_at: UTC, ISO.
         working: Whether something is being done, or is in line to be done.
         order: What was asked.
+        draft: Of a report request the drafted texts, which a doctor edits and signs.
         images: Its images.
         findings: What the models say of each.
         answered: What they say of both eyes.
@@ -313,6 +314,7 @@ class CaseShape(BaseModel):
     changed_at: str
     working: bool
     order: Order
+    draft: dict[str, str]
     images: list[ImageShape]
     findings: list[FindingShape]
     answered: AnsweredShape

@@ -123,7 +123,7 @@ def add_door(
         response_model=Taken,
         responses={
             200: {"model": Taken, "description": "It was taken before, with the same body."},
-            **guarded_answers(409, 415, 422),
+            **guarded_answers(409, 415),
         },
         openapi_extra={"requestBody": body},
         name=f"send_{door.resource}",

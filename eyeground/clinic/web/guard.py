@@ -218,12 +218,12 @@ def guarded_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
     Example:
         >>> sorted(guarded_answers(404))
-        [401, 403, 404, 408, 413, 500, 503]
+        [401, 403, 404, 408, 413, 422, 500, 503]
 
     References:
         OpenAPI 3.1.
     """
-    return answers(*sorted({401, 403, 408, 413, 500, 503, *statuses}))
+    return answers(*sorted({401, 403, 408, 413, 422, 500, 503, *statuses}))
 
 
 def _token(request: Request) -> str:

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
-import pytest
+from sqlalchemy import event
 
-from eyeground.clinic.db import database as databases
 from eyeground.clinic.db.database import Database
 from eyeground.clinic.db.migrate import migrate
 from eyeground.clinic.queue.amqp import AmqpTransport
@@ -109,17 +108,15 @@ class _Opened:
 
 @contextlib.contextmanager
 def _sqlite(kind: str) -> Iterator[Place]:
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'clinic.db'}"
         opened = _Opened(url)
         locked: list[contextlib.ExitStack] = []
 
         def lose() -> None:
-            patch.setattr(databases, "_BUSY_S", 0.2)
             for database in opened.opened:
+                event.listen(database.engine, "connect", lambda made, _: made.execute("pragma busy_timeout = 200"))
                 database.close()
-                with database.engine.connect() as connection:
-                    connection.exec_driver_sql("pragma busy_timeout = 200")
             stack = contextlib.ExitStack()
             connection = stack.enter_context(Database(url, key=b"").engine.connect())
             connection.exec_driver_sql("rollback")

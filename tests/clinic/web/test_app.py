@@ -1,7 +1,9 @@
 """What holds of every route: limits, refusals of one shape, headers, and a document that is complete."""
 
+import asyncio
 import json
 import logging
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,16 @@ from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.failures import FailureGroup
 from schemathesis.generation import GenerationMode
+from starlette.types import Message, Receive, Scope, Send
 
 from eyeground.clinic import log
 from eyeground.clinic.web.app import WebSettings
 from eyeground.clinic.web.guard import POLICY
 from eyeground.clinic.web.refusing import words
+from eyeground.clinic.web.unfailing import AnswerCut, Unfailing
 from eyeground.serve.pages import HEADERS
 
-from ..opened import patient_message, photo
+from ..opened import patient_message
 from .office import Asked, Office, open_office
 
 MOST = 64 * 1024
@@ -41,10 +45,13 @@ def small(tmp_path: Path) -> Iterator[Office]:
     found.service.close()
 
 
-async def parts(size: int) -> AsyncIterator[bytes]:
+HEAD = b'--x\r\nContent-Disposition: form-data; name="OD"; filename="a.png"\r\n\r\n'
+
+
+async def parts(content: bytes) -> AsyncIterator[bytes]:
     """A body that does not say how long it is."""
-    for place in range(0, size, 1000):
-        yield b"a" * min(1000, size - place)
+    for place in range(0, len(content), 1000):
+        yield content[place : place + 1000]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -56,7 +63,8 @@ def test_a_byte_too_much_is_refused_at_every_door_whatever_it_is_called(
     paths += [("PUT", f"/api/v1/cases/{'0' * 32}/opinion"), ("POST", f"/api/v1/cases/{'0' * 32}/sign")]
     for method, path in paths:
         who = "site_here" if path.removeprefix("/api/v1/") in DOORS else "doctor"
-        content = b"a" * (MOST + 1) if says_its_length else parts(MOST + 1)
+        whole = HEAD + b"a" * (MOST + 1 - len(HEAD))
+        content = whole if says_its_length else parts(whole)
         reply = small.ask(method, path, who, content=content, headers={"Content-Type": kind})
         expected = 415 if path.endswith("uploads") and not says_its_length and "multipart" not in kind else 413
         assert (reply.status_code, reply.json()["reason"]) == (
@@ -198,11 +206,40 @@ def test_a_service_that_breaks_its_promise_is_found_out(office: Office) -> None:
     assert "color" in str(caught.value)
 
 
-def test_an_upload_that_stalls_is_refused(small: Office) -> None:
-    async def stalls() -> AsyncIterator[bytes]:
-        yield b"--x\r\n"
-        raise ConnectionError("the line was cut")
+def test_who_hangs_up_leaves_nothing_behind(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[Message] = []
 
-    with pytest.raises(ConnectionError):
-        small.post("screenings", "site_here", content=stalls())
-    assert small.post("uploads", "site_here", files={"OD": ("a.png", photo(1))}).status_code == 201
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        told.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/api/v1/screenings", "query_string": b"", "raw_path": b"",
+        "headers": [(b"authorization", f"Bearer {office.tokens['site_here']}".encode())], "http_version": "1.1",
+        "scheme": "http", "server": ("service", 80), "client": ("sender", 1),
+    }  # fmt: skip
+    asyncio.run(office.app(scope, receive, send))
+    assert told[0]["status"] == 499
+    assert not [each for each in caplog.records if each.name == log.NAME], "that is nobody's failure"
+    assert office.get("cases", "doctor", params={"state": ["received"]}).json()["cases"] == []
+
+
+def test_an_answer_that_fails_after_it_has_begun_says_nothing_of_what_it_was(office: Office) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("Zhang San")
+
+    office.app = Unfailing(app)  # type: ignore[assignment]
+    with pytest.raises(AnswerCut) as caught:
+        asyncio.run(office.app({"type": "http"}, _nothing, _nowhere))  # type: ignore[arg-type]
+    assert "Zhang" not in "".join(traceback.format_exception(caught.value))
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request"}
+
+
+async def _nowhere(_: Message) -> None:
+    return None

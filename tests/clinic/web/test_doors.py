@@ -94,7 +94,8 @@ def test_everything_that_is_wrong_is_told_at_once(office: Office) -> None:
     [
         (b"", "not_json"), (b"\xff\xfe", "not_utf8"), (b"[]", "not_an_object"), (deep(40), "too_deep"),
         (deep(15_000), "too_deep"),
-            (deep(100_000), "too_many_values"), (b'{"a": 1, "a": 2}', "repeated_key"), (b'{"message_id": NaN}', "not_json"),
+        (deep(100_000), "too_many_values"),
+        (b'{"a": 1, "a": 2}', "repeated_key"), (b'{"message_id": NaN}', "not_json"),
         (b"[" + b"1," * 30_000 + b"1]", "too_many_values"),
     ],
 )  # fmt: skip

@@ -50,7 +50,7 @@ def add(app: FastAPI, desk: Desk) -> None:
 def _add_views(app: FastAPI, desk: Desk) -> None:
     """What is looked at."""
 
-    @app.get(f"{API}/cases", summary="The work list", responses=guarded_answers(422))
+    @app.get(f"{API}/cases", summary="The work list", responses=guarded_answers())
     def list_cases(
         request: Request,
         state: Annotated[list[State] | None, Query(description="Only these; none = those that wait.")] = None,
@@ -88,7 +88,7 @@ def _add_views(app: FastAPI, desk: Desk) -> None:
                     dict.fromkeys([*(kind for _, kind, _ in _KINDS), "application/dicom"]), _BINARY
                 )
             },
-            **guarded_answers(404, 422),
+            **guarded_answers(404),
         },
     )
     def show_image(case_id: str, place: Annotated[int, Path(ge=0, le=9999)], request: Request) -> Response:
@@ -119,7 +119,7 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
     @app.put(
         f"{_CASE}/opinion",
         summary="Keep an opinion as a draft",
-        responses=guarded_answers(404, 409, 422),
+        responses=guarded_answers(404, 409),
         openapi_extra=body_of(SavedOpinion),
     )
     async def save_opinion(case_id: str, request: Request) -> Changed:
@@ -135,7 +135,7 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
     @app.post(
         f"{_CASE}/eye",
         summary="Say which eye an image shows",
-        responses=guarded_answers(404, 409, 422),
+        responses=guarded_answers(404, 409),
         openapi_extra=body_of(DecidedEye),
     )
     async def decide_eye(case_id: str, request: Request) -> Changed:
@@ -151,7 +151,7 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
     @app.post(
         f"{_CASE}/sign",
         summary="Sign an opinion, which releases it",
-        responses=guarded_answers(404, 409, 422),
+        responses=guarded_answers(404, 409),
         openapi_extra=body_of(SignedOpinion),
     )
     async def sign(case_id: str, request: Request) -> Changed:
@@ -167,7 +167,7 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
     @app.post(
         f"{_CASE}/amend",
         summary="Open a report that is out for a new version",
-        responses=guarded_answers(404, 409, 422),
+        responses=guarded_answers(404, 409),
         openapi_extra=body_of(Amendment),
     )
     async def amend(case_id: str, request: Request) -> Changed:
@@ -183,7 +183,7 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
     @app.post(
         f"{_CASE}/reread",
         summary="Have the models look at a case again",
-        responses=guarded_answers(404, 409, 422),
+        responses=guarded_answers(404, 409),
         openapi_extra=body_of(SeenVersion),
     )
     async def reread(case_id: str, request: Request) -> Changed:

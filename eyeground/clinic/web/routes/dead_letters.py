@@ -23,7 +23,7 @@ def add(app: FastAPI, desk: Desk) -> None:
     """
     letters = desk.service.letters
 
-    @app.get(f"{API}/dead-letters", summary="Dead letters, the oldest first", responses=guarded_answers(422))
+    @app.get(f"{API}/dead-letters", summary="Dead letters, the oldest first", responses=guarded_answers())
     def list_letters(
         request: Request,
         replayed: Annotated[bool, Query(description="Also those that were replayed.")] = False,
@@ -37,7 +37,7 @@ def add(app: FastAPI, desk: Desk) -> None:
     @app.post(
         f"{API}/dead-letters/{{number}}/replay",
         summary="Send a dead letter round again",
-        responses=guarded_answers(404, 409, 422),
+        responses=guarded_answers(404, 409),
     )
     def replay(number: Annotated[int, Path(ge=1, le=_HIGHEST)], request: Request) -> LetterShape:
         """Send one round again; `outcome` says what became of it, and it stays if it is refused again."""

@@ -1,0 +1,141 @@
+"""What the screening service itself costs a case: 10,000 check messages through two workers and a grader that takes no
+time, against the same work without a database, a store, a lease or an audit trail.
+
+python -m benchmarks.clinic                                       # SQLite and its own queue; minutes
+python -m benchmarks.clinic --database postgresql+psycopg://postgres@127.0.0.1/test --queue amqp://guest:guest@127.0.0.1/
+python -m benchmarks.clinic --messages 1000 --kill                # one worker is killed half-way
+
+The reference parses the message, reads the images and writes the answer, in one process. It keeps nothing: that is what
+the ratio is the price of. Processor time is that of the workers alone.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.claim import Claim
+from eyeground.clinic.answered import Answered
+from eyeground.clinic.exchange import check
+from eyeground.clinic.exchange.contract import dumps
+from eyeground.clinic.sources import fetch
+from tests.faults.broker import Inbox, publish
+from tests.faults.chaos import Site, alive, count, crew, feed, request, results_in_queue, sent, until
+from tests.faults.grading import HashGrader
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What two workers did.
+
+    Args:
+        seconds: From the first message to the last answer.
+        cpu_s: Processor time of the workers.
+        shares: How many images each worker looked at.
+        faults: Requests lost, answered twice or wrongly, left lying.
+    """
+
+    seconds: float
+    cpu_s: float
+    shares: tuple[int, ...]
+    faults: int
+
+
+def _cpu(pid: int) -> float:
+    """Processor time of a process so far. Unit: s."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def through_the_service(messages: int, *, database: str = "", queue: str = "sql:", kill: bool = False) -> Measured:
+    """Send messages through two workers."""
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder) / "site", database_url=database, queue_url=queue, more={"lease_s": 5.0})
+        draws = random.Random(7)
+        bodies = [request(site, number, draws) for number in range(messages)]
+        inbox = None
+        if queue == "sql:":
+            feed(site, bodies)
+        else:
+            publish(queue, bodies)
+            inbox = Inbox(queue)
+        calls = Path(folder, "calls")
+        with crew(site, grader={"calls": str(calls)}) as workforce:
+            pids = [workforce.start(), workforce.start()]
+            began = time.perf_counter()
+            if kill:
+                until(lambda: sent(site) >= messages // 2, seconds=3600)
+                os.kill(pids[0], signal.SIGKILL)
+            until(lambda: sent(site) >= messages, seconds=3600)
+            took = time.perf_counter() - began
+            cpu_s = sum(_cpu(pid) for pid in pids)
+            workforce.signal_all()
+            until(lambda: not any(alive(pid) for pid in pids), seconds=40)
+        if inbox is not None:
+            until(lambda: len(inbox.got) >= messages, seconds=30)
+            inbox.close()
+        found = count(site, bodies, inbox.once_each() if inbox else results_in_queue(site))
+        shares = Counter(line.split()[0] for line in calls.read_text("ascii").splitlines())
+        site.close()
+    faults = found.lost + found.duplicated + found.wrong + found.stuck + found.dead_letters
+    return Measured(took, cpu_s, tuple(sorted(shares.values())), faults)
+
+
+def without_keeping_anything(messages: int) -> float:
+    """The same answers by the same functions, kept nowhere. Unit: s."""
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder) / "site")
+        draws, grader = random.Random(7), HashGrader()
+        bodies = [request(site, number, draws) for number in range(messages)]
+        began = time.perf_counter()
+        for body in bodies:
+            order = check.read(body)
+            said = {}
+            for picture in order.pictures:
+                data = fetch(picture, root=site.root, max_bytes=2**20)
+                said[f"{picture.part}/{picture.eye}"] = grader.read(data, name=picture.name).said
+            values = {key: {name: each.value for name, each in answers.items()} for key, answers in said.items()}
+            dumps(check.answer(Answered("", order, 0, values=values, said=said)))
+        took = time.perf_counter() - began
+        site.close()
+    return took
+
+
+def run(messages: int = 1_000, **where: Any) -> Claim:
+    """Measure both in one run."""
+    bare = without_keeping_anything(messages)
+    ours = through_the_service(messages, **where)
+    note = (
+        f"{1000 * ours.cpu_s / messages:.1f} ms of processor time a case; workers looked at "
+        f"{' and '.join(map(str, ours.shares))} images; {ours.faults} lost, twice, wrong or stuck"
+    )
+    return Claim(
+        f"the service's own cost, {messages:,} cases", messages / ours.seconds, messages / bare, "nothing kept",
+        "cases/s", note,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Measure as asked, and print it."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--messages", type=int, default=10_000)
+    words.add_argument("--database", default="", help="an empty database; SQLite when not given")
+    words.add_argument("--queue", default="sql:")
+    words.add_argument("--kill", action="store_true", help="kill one of the two workers half-way")
+    given = words.parse_args()
+    claim = run(given.messages, database=given.database, queue=given.queue, kill=given.kill)
+    print(json.dumps({**vars(claim), "ratio": claim.ratio}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
