@@ -38,6 +38,9 @@ def add_account(work: Work, name: str, *, role: Role, title: str = "", site: str
 
     Raises:
         AccountRefused: If the name is taken or unusable, or the role is none.
+
+    References:
+        Our own.
     """
     if not _NAME.fullmatch(name) or name == "service":
         raise AccountRefused("an account's name begins with a letter and has lower-case letters, digits, . _ - only")
@@ -65,6 +68,9 @@ def revoke(work: Work, name: str, *, actor: str) -> None:
 
     Raises:
         AccountRefused: If there is none.
+
+    References:
+        Our own.
     """
     account = named(work.session, name)
     account.revoked_at = now()
@@ -80,6 +86,9 @@ def holder(session: Session, token: str) -> Account | None:
 
     Returns:
         The account; None where the token is nobody's, or no longer good.
+
+    References:
+        Our own.
     """
     wanted = select(Account).filter_by(token_sha256=digest_of(token.encode()), revoked_at="")
     return session.execute(wanted).scalar_one_or_none()
@@ -97,6 +106,9 @@ def named(session: Session, name: str) -> Account:
 
     Raises:
         AccountRefused: If there is none, or it was revoked.
+
+    References:
+        Our own.
     """
     account = session.get(Account, name)
     if account is None or account.revoked_at:

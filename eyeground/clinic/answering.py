@@ -31,6 +31,9 @@ def answer_of(session: Session, case: Case, *, revision: int) -> Answered:
 
     Raises:
         ValueError: If that opinion was not signed.
+
+    References:
+        Our own.
     """
     merged = merge(seen_of(images_of(session, case.id), findings_of(session, case.id)), offers=_ALL)
     models = tuple(dict.fromkeys(finding.model for finding in findings_of(session, case.id)))
@@ -67,6 +70,9 @@ def hand_out(work: Work, case: Case, answered: Answered) -> None:
         work: An open write transaction.
         case: Whose answer.
         answered: What goes out.
+
+    References:
+        Our own.
     """
     contract = contract_for(case.door)
     queue = reply_queue(case.queue)
@@ -91,6 +97,9 @@ def release(work: Work, case_id: str) -> None:
     Raises:
         NoSuchCase: If there is none.
         Forbidden: If the case is not signed.
+
+    References:
+        Our own.
     """
     case = find(work.session, case_id, lock=True)
     advance(work, case, "release", actor=SERVICE, role="service", revision=case.revision)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from eyeground.clinic.db.migrate import known
-from eyeground.clinic.db.tables import Table
+from eyeground.clinic.db.tables import METADATA
 
 FORMAT: Final = 1
 _MANIFEST: Final = "manifest.json"
@@ -143,7 +143,7 @@ def members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     References:
         docs/clinic.md.
     """
-    allowed = {table.name for table in Table.metadata.sorted_tables}
+    allowed = {table.name for table in METADATA.sorted_tables}
     with _sound(path), path.open("rb") as raw, tarfile.open(fileobj=raw, mode="r|") as archive:
         for info in archive:
             folder, _, rest = info.name.partition("/")

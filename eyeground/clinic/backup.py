@@ -23,7 +23,7 @@ from eyeground.clinic.clock import now
 from eyeground.clinic.db.audit import Note, append, audit_key, verify
 from eyeground.clinic.db.database import DatabaseLost, lost, open_engine
 from eyeground.clinic.db.migrate import migrate
-from eyeground.clinic.db.tables import AuditRecord, Image, Table
+from eyeground.clinic.db.tables import METADATA, AuditRecord, Image
 
 _PART_BYTES: Final = 4 * 2**20
 _PAGE: Final = 200
@@ -154,7 +154,7 @@ def _fill(archive: ArchiveWriter, engine: Engine, store: Store, *, secret: str, 
     rows: dict[str, int] = {}
     with _answering(), _one_moment(engine) as connection:
         schema = connection.execute(sa.text("select version_num from alembic_version")).scalar_one()
-        for table in Table.metadata.sorted_tables:
+        for table in METADATA.sorted_tables:
             rows[table.name] = 0
             for number, (count, text) in enumerate(_parts_of(connection, table)):
                 archive.add(f"tables/{table.name}/{number:08}.jsonl", text)
@@ -169,7 +169,7 @@ def _fill(archive: ArchiveWriter, engine: Engine, store: Store, *, secret: str, 
         progress(number, len(hashes))
     manifest = {
         "format": FORMAT, "made_at": now(), "made_by": version("eyeground"), "schema": schema, "rows": rows,
-        "kinds": {table.name: _kinds(table) for table in Table.metadata.sorted_tables},
+        "kinds": {table.name: _kinds(table) for table in METADATA.sorted_tables},
         "images": len(hashes) - len(missing), "missing": missing,
     }  # fmt: skip
     archive.close(manifest, secret=secret)
@@ -233,7 +233,7 @@ def _keep_images(path: Path, manifest: Mapping[str, Any], store: Store, progress
 def _check_empty(connection: Connection) -> None:
     """Refuse a database in which anything has happened."""
     here = set(sa.inspect(connection).get_table_names())
-    for table in Table.metadata.sorted_tables:
+    for table in METADATA.sorted_tables:
         # The trail's head is there from the beginning; whatever happened has a line in the trail.
         if (
             table.name in here - {"audit_head"}
@@ -265,7 +265,7 @@ def _fill_tables(connection: Connection, path: Path, manifest: Mapping[str, Any]
     if counted != manifest["rows"]:
         raise BackupRefused(f"{path}: has another number of lines than it says")
     if connection.dialect.name == "postgresql":
-        for each in Table.metadata.sorted_tables:
+        for each in METADATA.sorted_tables:
             column = each.autoincrement_column
             if column is not None and each.name in counted:
                 connection.execute(

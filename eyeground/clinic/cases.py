@@ -45,6 +45,9 @@ def find(session: Session, case_id: str, *, lock: bool = False) -> Case:
 
     Raises:
         NoSuchCase: If there is none.
+
+    References:
+        Our own.
     """
     wanted = select(Case).where(Case.id == case_id)
     case = session.execute(wanted.with_for_update() if lock else wanted).scalar_one_or_none()
@@ -62,6 +65,9 @@ def images_of(session: Session, case_id: str) -> list[Image]:
 
     Returns:
         The images, in the order of the request.
+
+    References:
+        Our own.
     """
     return list(session.scalars(select(Image).where(Image.case_id == case_id).order_by(Image.place)))
 
@@ -75,6 +81,9 @@ def findings_of(session: Session, case_id: str) -> list[Finding]:
 
     Returns:
         The findings, in the order they were made.
+
+    References:
+        Our own.
     """
     return list(session.scalars(select(Finding).where(Finding.case_id == case_id).order_by(Finding.id)))
 
@@ -88,6 +97,9 @@ def reviews_of(session: Session, case_id: str) -> list[Review]:
 
     Returns:
         The reviews, the first revision first.
+
+    References:
+        Our own.
     """
     return list(session.scalars(select(Review).where(Review.case_id == case_id).order_by(Review.revision)))
 
@@ -100,6 +112,9 @@ def order_of(case: Case) -> Order:
 
     Returns:
         Its order, without pictures.
+
+    References:
+        Our own.
     """
     return Order.model_validate(case.order)
 
@@ -136,6 +151,9 @@ def advance(
 
     Raises:
         Forbidden: If the step may not be taken.
+
+    References:
+        Our own.
     """
     before = case.state
     case.state = after(case.state, step, role=role, release=release)  # type: ignore[arg-type]
@@ -148,6 +166,9 @@ def changed(case: Case) -> None:
 
     Args:
         case: The case.
+
+    References:
+        Our own.
     """
     case.version += 1
     case.changed_at = now()
@@ -160,5 +181,8 @@ def add_job(work: Work, case: Case, kind: JobKind) -> None:
         work: An open write transaction.
         case: For which case.
         kind: What is to be done.
+
+    References:
+        Our own.
     """
     work.session.add(Job(case_id=case.id, kind=kind, urgent=0 if kind == "release" else 50, added=now()))

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 from eyeground.clinic.refusal import Problem, Refused
 from eyeground.pick import names, pick
-
-_SHELF: Final = "clinic.exchange"
 
 
 @cache
@@ -24,7 +22,7 @@ def contracts() -> Mapping[str, Any]:
     References:
         docs/clinic.md.
     """
-    modules = (pick(_SHELF, name) for name in names(_SHELF))
+    modules = (pick("clinic.exchange", name) for name in names("clinic.exchange"))
     return {module.RECEIVES: module for module in modules if hasattr(module, "RECEIVES")}
 
 

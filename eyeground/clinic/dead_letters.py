@@ -141,6 +141,9 @@ def bury(work: Work, case_id: str, *, code: str, case_queue: str, site: str) -> 
         code: Why.
         case_queue: Where its message came from.
         site: Who sent it.
+
+    References:
+        Our own.
     """
     refused = Refused([Problem(code=code)])
     work.session.add(

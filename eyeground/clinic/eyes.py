@@ -17,6 +17,9 @@ def seen_of(images: Sequence[Image], findings: Sequence[Finding]) -> list[Seen]:
 
     Returns:
         One for each image; of several models that looked at it, what all of them said.
+
+    References:
+        Our own.
     """
     seen = []
     for image in images:

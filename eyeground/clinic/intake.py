@@ -193,9 +193,7 @@ class Intake:
         problems: list[Problem] = []
         for place, picture in enumerate(order.pictures):
             try:
-                data = fetch(
-                    picture, root=self._image_root, max_bytes=self._max_image_bytes, where=f"images[{place}]"
-                )
+                data = fetch(picture, root=self._image_root, max_bytes=self._max_image_bytes, where=f"images[{place}]")
             except Refused as refused:
                 problems += refused.problems
                 continue
@@ -269,6 +267,9 @@ def open_letter(session: Session, *, queue: str, body_sha256: str, code: str) ->
 
     Returns:
         The letter; None if there is none.
+
+    References:
+        Our own.
     """
     wanted = select(DeadLetter).filter_by(queue=queue, body_sha256=body_sha256, code=code, replayed_at="")
     return session.scalars(wanted.limit(1)).first()

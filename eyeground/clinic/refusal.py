@@ -37,7 +37,14 @@ class Problem(BaseModel):
     where: str = Field("", max_length=200)
 
     def model_post_init(self, _: Any) -> None:
-        """Refuse a code that nobody could look up."""
+        """Refuse a code that nobody could look up.
+
+        Args:
+            _: Pydantic's context; not used.
+
+        Raises:
+            ValueError: If the code is not of the list.
+        """
         if self.code not in codes():
             raise ValueError(f"{self.code!r} is no code of refusals.toml")
 

@@ -302,6 +302,9 @@ def signature_of(review: Review, case: Case, findings: list[Finding], images: li
 
     Returns:
         64 hex digits.
+
+    References:
+        Our own.
     """
     told = [
         case.id, case.site, case.body_sha256, case.order, review.revision, review.opinion, review.doctor,

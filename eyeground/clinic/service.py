@@ -100,6 +100,9 @@ def open_service(settings: Settings) -> Service:
         RulesRefused: If the rule set cannot be used.
         StoreLost: If the store cannot be opened.
         OperationalError: If the database cannot be reached.
+
+    References:
+        Our own.
     """
     secret = settings.secret.get_secret_value()
     database = Database(settings.database_url, key=audit_key(secret))

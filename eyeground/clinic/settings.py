@@ -155,7 +155,18 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment goes before the file that ``EYEGROUND_CLINIC_CONFIG`` names."""
+        """Say which source goes first: the environment, then the file that ``EYEGROUND_CLINIC_CONFIG`` names.
+
+        Args:
+            settings_cls: This class.
+            init_settings: What was given by name; before all others.
+            env_settings: The environment.
+            dotenv_settings: Not used.
+            file_secret_settings: Not used.
+
+        Returns:
+            The sources, the first the strongest.
+        """
         file = os.environ.get(f"{PREFIX}CONFIG", "")
         more = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
         return init_settings, env_settings, *more

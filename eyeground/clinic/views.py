@@ -70,6 +70,9 @@ def work_list(
 
     Returns:
         The lines.
+
+    References:
+        Our own.
     """
     wanted = select(Case).order_by(Case.urgency_rank, Case.received_at, Case.id).limit(most).offset(skip)
     if states:
@@ -106,6 +109,9 @@ def case_view(session: Session, case_id: str, *, site: str = "") -> dict[str, An
 
     Raises:
         NoSuchCase: If there is none, or it is another site's.
+
+    References:
+        Our own.
     """
     case = _of_site(session, case_id, site)
     answered, order = answer_of(session, case, revision=0), order_of(case)
@@ -185,6 +191,9 @@ def answer_bytes(session: Session, case_id: str, *, site: str = "") -> tuple[str
 
     Raises:
         NoSuchCase: If there is none, or it is another site's.
+
+    References:
+        Our own.
     """
     case = _of_site(session, case_id, site)
     wanted = select(Outgoing.body).filter_by(case_id=case_id).order_by(Outgoing.revision.desc()).limit(1)
@@ -205,6 +214,9 @@ def for_patient(session: Session, case_id: str) -> bytes | None:
 
     Raises:
         NoSuchCase: If there is none.
+
+    References:
+        Our own.
     """
     find(session, case_id)
     signed = [review.revision for review in reviews_of(session, case_id) if review.signed_at]
@@ -226,6 +238,9 @@ def find_request(session: Session, *, site: str, queue: str, request_id: str) ->
 
     Raises:
         NoSuchCase: If there is none.
+
+    References:
+        Our own.
     """
     wanted = select(Case.id).filter_by(site=site, queue=queue, request_id=request_id)
     found = session.scalars(wanted).first()
@@ -242,6 +257,9 @@ def counts(session: Session) -> dict[str, int]:
 
     Returns:
         State -> how many; states without a case are left out.
+
+    References:
+        Our own.
     """
     rows = session.execute(select(Case.state, func.count()).group_by(Case.state)).tuples()
     return dict(rows.all())

@@ -24,7 +24,7 @@ from eyeground.clinic.blobs.store import StoreLost
 from eyeground.clinic.db.audit import audit_key, verify
 from eyeground.clinic.db.database import Database, open_engine
 from eyeground.clinic.db.migrate import migrate
-from eyeground.clinic.db.tables import Table
+from eyeground.clinic.db.tables import METADATA
 from eyeground.clinic.service import Service
 from eyeground.clinic.settings import Settings
 
@@ -68,7 +68,7 @@ def tables(url: str) -> dict[str, list[dict[str, object]]]:
                 table.name: [
                     dict(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key)).mappings()
                 ]
-                for table in Table.metadata.sorted_tables
+                for table in METADATA.sorted_tables
             }
     finally:
         engine.dispose()

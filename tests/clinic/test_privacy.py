@@ -28,6 +28,9 @@ def check(traces: Traces, count: int) -> None:
     print({where: len(texts) for where, texts in sorted(traces.told.items())}, traces.hits())  # noqa: T201 - a scoreboard
     assert len(traces.told["refusals over HTTP"]) >= 2 * 25 * count
     assert len(traces.told["log"]) >= 10 * count
+    log_text = "\n".join(traces.told["log"])
+    for event in ("case_failed", "request_failed", "request_waits", "message_failed", "message", "case_done"):
+        assert f'"event": "{event}"' in log_text
     assert traces.hits() == {}
 
 

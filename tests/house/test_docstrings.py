@@ -46,6 +46,7 @@ NO_EXAMPLE = {
     "eyeground.clinic.worker": "needs a database",
     "eyeground.clinic.db.database": "needs a database",
     "eyeground.clinic.db.lease": "needs a database",
+    "eyeground.clinic.db.table": "nothing but columns",
     "eyeground.clinic.db.tables": "nothing but columns",
     "eyeground.clinic.db.migrations.versions.0001_first_tables": "is carried out by a migration",
     "eyeground.clinic.web.app.make_app": "needs a database",

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from eyeground.clinic.db.tables import Leased
+from eyeground.clinic.db.table import Leased
 
 _MOST_WATCHED: Final = 1000
 _LOOK_EVERY_S: Final = 0.5

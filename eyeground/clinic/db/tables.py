@@ -1,48 +1,11 @@
 """The tables. A change here is one numbered migration beside it."""
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    CheckConstraint,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    MetaData,
-    String,
-    UniqueConstraint,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
-_NAMES = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-
-class Table(DeclarativeBase):
-    """What all tables share."""
-
-    metadata = MetaData(naming_convention=_NAMES)
-    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, str: String, bytes: LargeBinary}  # noqa: RUF012
-
-
-class Leased:
-    """Work that one process at a time has: see ``lease.py``.
-
-    Args:
-        token: Changes with every touch.
-        patience_s: How long the token must stay unchanged before somebody else may take it; 0 = at once. Unit: s.
-        attempts: How often it was begun.
-    """
-
-    token: Mapped[str] = mapped_column(default="")
-    patience_s: Mapped[float] = mapped_column(default=0.0)
-    attempts: Mapped[int] = mapped_column(default=0)
+from eyeground.clinic.db.table import Leased, Table
 
 
 class Case(Table):
@@ -66,6 +29,9 @@ class Case(Table):
         rules: Rule set and version that gave the urgency.
         received_at: UTC, ISO.
         changed_at: UTC, ISO.
+
+    References:
+        Our own.
     """
 
     __tablename__ = "cases"
@@ -110,6 +76,9 @@ class Image(Table):
         quality: As ``eyeground.serve.gate`` says it; empty before it was looked at.
         conflict: Who contradicts whom about the eye; empty when nobody does.
         decided_by: Account of the doctor who said which eye it is; empty when nobody had to.
+
+    References:
+        Our own.
     """
 
     __tablename__ = "images"
@@ -142,6 +111,9 @@ class Finding(Table):
         areas: Regions of attention, names of ``eyeground.explain.regions.TITLES``.
         model: Name and version for people.
         found_at: UTC, ISO.
+
+    References:
+        Our own.
     """
 
     __tablename__ = "findings"
@@ -166,6 +138,9 @@ class Job(Leased, Table):
         kind: ``"read"`` (gate, ask the models, present) or ``"release"`` (render the answer and hand it out).
         urgent: Lower goes first.
         added: Order of arrival.
+
+    References:
+        Our own.
     """
 
     __tablename__ = "jobs"
@@ -191,6 +166,9 @@ class Review(Table):
         saved_at: UTC, ISO.
         signed_at: UTC, ISO; empty while it is a draft.
         signature: Keyed hash of all that was signed; empty while it is a draft.
+
+    References:
+        Our own.
     """
 
     __tablename__ = "reviews"
@@ -223,6 +201,9 @@ class Outgoing(Leased, Table):
         body: What is sent, byte for byte.
         made_at: UTC, ISO.
         sent_at: UTC, ISO; empty until the broker has confirmed.
+
+    References:
+        Our own.
     """
 
     __tablename__ = "outgoing"
@@ -257,6 +238,9 @@ class DeadLetter(Table):
         arrived_at: UTC, ISO.
         replayed_at: UTC, ISO; empty until an operator has sent it round again.
         outcome: What became of the replay: ``"admitted"``, ``"repeated"``, ``"refused"`` or ``"requeued"``.
+
+    References:
+        Our own.
     """
 
     __tablename__ = "dead_letters"
@@ -282,6 +266,9 @@ class Redelivered(Table):
         queue: Through which queue.
         body_sha256: Of which message.
         times: How often it was begun after the first time.
+
+    References:
+        Our own.
     """
 
     __tablename__ = "redelivered"
@@ -300,6 +287,9 @@ class QueuedMessage(Leased, Table):
         message_id: Unique in its queue; empty ones are not compared.
         body: The message.
         headers: Words that go with it.
+
+    References:
+        Our own.
     """
 
     __tablename__ = "queued_messages"
@@ -318,6 +308,9 @@ class PassedMessage(Table):
     Args:
         queue: Which queue.
         message_id: The id.
+
+    References:
+        Our own.
     """
 
     __tablename__ = "passed_messages"
@@ -337,6 +330,9 @@ class Account(Table):
         token_sha256: Hash of its random token.
         made_at: UTC, ISO.
         revoked_at: UTC, ISO; empty while it is good.
+
+    References:
+        Our own.
     """
 
     __tablename__ = "accounts"
@@ -362,6 +358,9 @@ class AuditRecord(Table):
         event: What happened.
         detail: JSON text without a word about the patient.
         digest: Keyed hash of the line before and this one.
+
+    References:
+        Our own.
     """
 
     __tablename__ = "audit"
@@ -383,6 +382,9 @@ class AuditHead(Table):
         id: Always 1.
         seq: Number of the last line.
         digest: Its digest.
+
+    References:
+        Our own.
     """
 
     __tablename__ = "audit_head"
@@ -390,3 +392,7 @@ class AuditHead(Table):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(BigInteger)
     digest: Mapped[str]
+
+
+# All of them, for whoever goes through every table: who imports this has imported each.
+METADATA: Final = Table.metadata

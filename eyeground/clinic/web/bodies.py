@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
 from eyeground.clinic.exchange.contract import parse
+from eyeground.clinic.exchange.report import ANSWERED
 from eyeground.clinic.findings import EYES, FINDINGS
 from eyeground.clinic.records import EyeReview, Opinion
 from eyeground.clinic.refusal import Problem, Refused
@@ -26,6 +27,7 @@ _OURS: Final = frozenset(
     [name for model in (*_ASKED, Opinion, EyeReview) for name in model.model_fields]
     + [f"{part}/{eye}" for part in FINDINGS for eye in EYES]
     + [name for findings in FINDINGS.values() for name in findings]
+    + list(ANSWERED)
 )
 # What no text may hold: control characters but for tab and line ends, halves of characters, and what turns text round.
 _BAD = re.compile(

@@ -114,6 +114,9 @@ def add_door(
         body: What is sent, as OpenAPI has it.
         read: Makes a message of what was sent.
         summary: What is asked for, in a few words.
+
+    References:
+        docs/clinic.md.
     """
 
     @app.post(

@@ -18,7 +18,6 @@ from eyeground.clinic.db.database import Database, DatabaseLost
 from eyeground.clinic.db.tables import AuditHead, Case, DeadLetter, Job, Outgoing
 from eyeground.clinic.log import failed
 from eyeground.clinic.states import OPEN, STATES
-from eyeground.clinic.views import counts
 
 _PREFIX = "eyeground_clinic"
 
@@ -59,6 +58,9 @@ def count(session: Session) -> Figures:
 
     Returns:
         The figures.
+
+    References:
+        docs/clinic.md, what is worth an alarm.
     """
     unsent = Outgoing.sent_at == ""
     oldest = {
@@ -68,7 +70,7 @@ def count(session: Session) -> Figures:
     }
     letters = select(DeadLetter.code, func.count()).where(DeadLetter.replayed_at == "").group_by(DeadLetter.code)
     return Figures(
-        cases=counts(session),
+        cases=_numbers(session, select(Case.state, func.count()).group_by(Case.state)),
         jobs=_numbers(session, select(Job.kind, func.count()).group_by(Job.kind)),
         unsent=session.execute(select(func.count()).select_from(Outgoing).where(unsent)).scalar_one(),
         letters=_numbers(session, letters),
@@ -146,7 +148,7 @@ class FiguresCollector(Collector):
 
 def _numbers(session: Session, wanted: Select[str, int]) -> dict[str, int]:
     """Words and how often each is there."""
-    return {word: number for word, number in session.execute(wanted)}  # noqa: C416 - rows are no pairs to mypy
+    return {word: number for word, number in session.execute(wanted).all()}  # noqa: C416 - dict() takes a row for keys
 
 
 def _by(name: str, text: str, label: str, values: Mapping[Any, float]) -> Metric:

@@ -15,7 +15,7 @@ from alembic.config import Config
 from eyeground.clinic.db import migrate as migrations
 from eyeground.clinic.db.database import Database, open_engine
 from eyeground.clinic.db.migrate import SchemaRefused, check_schema, known, migrate
-from eyeground.clinic.db.tables import Table
+from eyeground.clinic.db.tables import METADATA
 
 from ..servers import postgres_url
 
@@ -143,7 +143,7 @@ def test_the_tables_are_those_that_the_code_speaks_of(kind: str, tmp_path: Path)
         found = {name: {each["name"] for each in look.get_columns(name)} for name in look.get_table_names()}
         engine.dispose()
         del found["alembic_version"]
-        assert found == {table.name: {each.name for each in table.columns} for table in Table.metadata.sorted_tables}
+        assert found == {table.name: {each.name for each in table.columns} for table in METADATA.sorted_tables}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -115,7 +115,7 @@ def _sqlite(kind: str) -> Iterator[Place]:
 
         def lose() -> None:
             for database in opened.opened:
-                event.listen(database.engine, "connect", lambda made, _: made.execute("pragma busy_timeout = 200"))
+                event.listen(database.engine, "do_connect", lambda _, __, ___, settings: settings.update(timeout=0.2))
                 database.close()
             stack = contextlib.ExitStack()
             connection = stack.enter_context(Database(url, key=b"").engine.connect())

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from eyeground.clinic.blobs.store import StoreLost
+from eyeground.clinic.exchange.report import ANSWERED
 from eyeground.clinic.intake import Arrived
 from eyeground.clinic.service import open_service
 from eyeground.clinic.web.app import make_app
@@ -61,8 +63,9 @@ def test_an_answer_that_no_queue_has_is_counted(office: Office) -> None:
     office.service.intake.admit([Arrived("report", b'{"id": 1, "osFundusDisease": "RVO"}', HERE)])
     work_off(office.service, [ConstantGrader()])
     [line] = office.get("cases", "doctor").json()["cases"]
-    opinion = {"conclusion": "x", "texts": {"fundusReport": "y"}}
-    office.post(f"cases/{line['id']}/sign", "doctor", json={"version": line["version"], "opinion": opinion})
+    opinion = {"conclusion": "x", "texts": dict.fromkeys(ANSWERED, "y")}
+    reply = office.post(f"cases/{line['id']}/sign", "doctor", json={"version": line["version"], "opinion": opinion})
+    assert reply.status_code == 200, reply.text
     work_off(office.service, [])
     found = figures(office)
     assert found["answers_unsent"] == 1
@@ -145,6 +148,4 @@ def test_it_is_not_ready_while_something_does_not_answer(
 
 def _not_there(engine: Any) -> None:
     """As SQLAlchemy has it when nobody listens."""
-    from sqlalchemy.exc import OperationalError
-
     raise OperationalError("select 1", {}, Exception("Zhang San"))

@@ -42,6 +42,9 @@ def add(app: FastAPI, desk: Desk) -> None:
     Args:
         app: The app.
         desk: What routes share.
+
+    References:
+        docs/clinic.md.
     """
     _add_views(app, desk)
     _add_deeds(app, desk)

@@ -20,6 +20,9 @@ def add(app: FastAPI, desk: Desk) -> None:
     Args:
         app: The app.
         desk: What routes share.
+
+    References:
+        docs/clinic.md.
     """
     letters = desk.service.letters
 

@@ -27,6 +27,9 @@ def add(app: FastAPI, desk: Desk) -> None:
     Args:
         app: The app.
         desk: What routes share.
+
+    References:
+        docs/clinic.md.
     """
     ready = _Ready(desk.service)
 

@@ -25,6 +25,9 @@ def add(app: FastAPI, desk: Desk) -> None:
     Args:
         app: The app.
         desk: What routes share.
+
+    References:
+        docs/clinic.md.
     """
     add_door(
         app,

@@ -47,6 +47,9 @@ def add(app: FastAPI, desk: Desk) -> None:
     Args:
         app: The app.
         desk: What routes share.
+
+    References:
+        docs/clinic.md.
     """
     most_bytes, most_files = desk.service.settings.max_message_bytes, desk.service.settings.max_images
 

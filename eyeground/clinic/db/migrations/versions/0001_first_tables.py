@@ -45,7 +45,11 @@ for each row execute function is_final()
 
 
 def upgrade() -> None:
-    """Make them."""
+    """Make them.
+
+    References:
+        ``eyeground.clinic.db.tables``.
+    """
     op.create_table(
         "accounts",
         sa.Column("name", sa.String(), nullable=False),
