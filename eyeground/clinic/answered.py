@@ -14,6 +14,7 @@ class Answered:
         case_id: The case.
         order: What was asked.
         revision: Which signed opinion; 0 = none, released unsigned.
+        images: How many images of each part there are.
         values: What holds, by ``"<part>/<eye>"`` and finding: the doctor's word where one signed, else the models'.
         said: What the models said, likewise.
         quality: Verdict on the images, by ``"<part>/<eye>"``.
@@ -38,6 +39,7 @@ class Answered:
     case_id: str
     order: Order
     revision: int
+    images: Mapping[str, int] = field(default_factory=dict)
     values: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     said: Mapping[str, Mapping[str, Said]] = field(default_factory=dict)
     quality: Mapping[str, str] = field(default_factory=dict)

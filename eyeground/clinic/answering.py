@@ -1,5 +1,7 @@
 """What goes out: the answer of a case, put together once and kept byte for byte."""
 
+from collections import Counter
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -35,7 +37,8 @@ def answer_of(session: Session, case: Case, *, revision: int) -> Answered:
     References:
         Our own.
     """
-    merged = merge(seen_of(images_of(session, case.id), findings_of(session, case.id)), offers=_ALL)
+    images = images_of(session, case.id)
+    merged = merge(seen_of(images, findings_of(session, case.id)), offers=_ALL)
     models = tuple(dict.fromkeys(finding.model for finding in findings_of(session, case.id)))
     review = None
     if revision:
@@ -49,6 +52,7 @@ def answer_of(session: Session, case: Case, *, revision: int) -> Answered:
         case_id=case.id,
         order=order_of(case),
         revision=revision,
+        images=Counter(image.part for image in images),
         values=values,
         said=merged.said,
         quality=merged.quality,

@@ -14,7 +14,8 @@ from eyeground.clinic.queue.transport import Message
 from eyeground.clinic.refusal import Refused
 from eyeground.clinic.web import counting, unfailing
 
-from .canaries import STEMS, WORDS, Canary, Traces, leave_traces
+from .canary import STEMS, WORDS, Canary
+from .traces import Traces, leave_traces
 
 CHANNELS = {
     "log", "metrics", "refusals", "refusals over HTTP", "headers", "broker headers", "keys of the store", "file names",

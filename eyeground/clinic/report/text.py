@@ -173,9 +173,10 @@ def _exam(answered: Answered, words: Words) -> Iterator[str]:
     """Who, when and what."""
     person, order = answered.order.person, answered.order
     years = "" if person.age is None else words.say("exam.years", age=person.age)
-    counts = {part: sum(picture.part == part for picture in order.pictures) for part in FINDINGS}
     images = words.say("comma").join(
-        words.say("exam.count", part=words.say(f"parts.{part}"), count=count) for part, count in counts.items() if count
+        words.say("exam.count", part=words.say(f"parts.{part}"), count=answered.images[part])
+        for part in FINDINGS
+        if answered.images.get(part)
     )
     for key, value in (
         ("name", person.name),

@@ -9,7 +9,7 @@ import pytest
 
 from eyeground.clinic.answered import Answered
 from eyeground.clinic.findings import EYES, FINDINGS, UNAVAILABLE
-from eyeground.clinic.records import EyeExam, EyeReview, Opinion, Order, Person, Picture, Said
+from eyeground.clinic.records import EyeExam, EyeReview, Opinion, Order, Person, Said
 from eyeground.clinic.report.language import SHELF, languages, words_of
 from eyeground.clinic.report.text import SECTIONS, acuity_words, draft_report, quality_words, report_text
 from eyeground.images.quality import Reason
@@ -25,10 +25,6 @@ ORDER = Order(
     ),
     os=EyeExam(acuity="手动/20cm", notation="low_vision"),
     visit_time="2026-11-28T09:30:00+08:00",
-    pictures=(
-        Picture(part="fundus", eye="OD", path="a"), Picture(part="fundus", eye="OS", path="b"),
-        Picture(part="anterior", eye="OD", path="c"),
-    ),
 )  # fmt: skip
 SAID = {
     "fundus/OD": {
@@ -42,6 +38,7 @@ UNSIGNED = Answered(
     "c1",
     ORDER,
     0,
+    images={"fundus": 2, "anterior": 1},
     values={key: {name: each.value for name, each in said.items()} for key, said in SAID.items()},
     said=SAID,
     quality={"fundus/OD": "good", "fundus/OS": "cannot grade: out of focus", "anterior/OD": "fair: too dark"},
