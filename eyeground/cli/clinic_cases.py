@@ -98,9 +98,9 @@ def list_cases(service: Service, *, states: Sequence[str], most: int) -> list[di
     with service.database.read() as session:
         lines = work_list(session, states=tuple(states) or OPEN, most=most)
     shown = Table(box=None, pad_edge=False)
-    heads = ("case", "urgency", *(("state",) if states else ()), "since", "patient", "right eye", "left eye")
+    heads = ("case", "urgency", *(("state",) if states else ()), "since (UTC)", "patient", "right eye", "left eye")
     for head in heads:
-        shown.add_column(head, overflow="fold", no_wrap=head in ("case", "urgency", "state", "since"))
+        shown.add_column(head, overflow="fold", no_wrap=head in ("case", "urgency", "state", "since (UTC)"))
     for line in lines:
         person = " ".join(filter(None, (line.patient_id, line.name)))
         cells = (
@@ -127,7 +127,7 @@ def show_case(view: Mapping[str, Any]) -> None:
     age = "" if person["age"] is None else f"{person['age']} years"
     tell(
         f"case      {view['id']}  version {view['version']}, revision {view['revision']}",
-        f"request   {view['request_id']} from {view['site']} through {view['queue']}, {view['received_at'][:19]}",
+        f"request   {view['request_id']} from {view['site']} through {view['queue']}, {_at(view['received_at'])}",
         f"state     {view['state'].replace('_', ' ')}{', is being worked on' if view['working'] else ''}",
         "patient   "
         + ", ".join(filter(None, (person["patient_id"], person["name"], age, person["sex"], person["phone"]))),
@@ -149,9 +149,14 @@ def show_case(view: Mapping[str, Any]) -> None:
         tell(*_review(review))
     for each in view["answers"]:
         where = each["queue"] or "kept to be fetched"
-        tell(f"answer    revision {each['revision']} to {where}: {each['sent_at'][:19] or 'not sent yet'}")
+        tell(f"answer    revision {each['revision']} to {where}: {_at(each['sent_at']) or 'not sent yet'}")
     for each in view["history"]:
-        tell(f"history   {each['at'][:19]} {each['actor']}: {each['event']}")
+        tell(f"history   {_at(each['at'])} {each['actor']}: {each['event']}")
+
+
+def _at(moment: str) -> str:
+    """A time as people read it, with its zone; empty where there is none."""
+    return f"{moment[:19].replace('T', ' ')} UTC" if moment else ""
 
 
 def _answers(view: Mapping[str, Any]) -> Iterator[str]:
@@ -175,7 +180,7 @@ def _answers(view: Mapping[str, Any]) -> Iterator[str]:
 
 def _review(review: Mapping[str, Any]) -> Iterator[str]:
     """What a doctor wrote."""
-    signed = f"signed {review['signed_at'][:19]}" if review["signed_at"] else "draft"
+    signed = f"signed {_at(review['signed_at'])}" if review["signed_at"] else "draft"
     yield f"opinion   revision {review['revision']}, {signed}, {review['doctor_name'] or review['doctor']}"
     if review["reason"]:
         yield f"  amended because: {review['reason']}"

@@ -9,16 +9,19 @@ from eyeground.clinic.backup import Saved, backup, restore
 from eyeground.clinic.blobs.opening import open_store
 from eyeground.clinic.db.audit import verify
 from eyeground.clinic.retention import purge
-from eyeground.clinic.service import Service
+from eyeground.clinic.seals import broken_seals
+from eyeground.clinic.service import Service, signing_key
 from eyeground.clinic.settings import Settings
+
+_MOST_TOLD = 50
 
 
 class AuditBroken(ValueError):
-    """The audit trail is not what was written: somebody changed it, or another secret is in use."""
+    """The audit trail, or what was signed, is not what was written: it was changed, or another secret is in use."""
 
 
 def verify_trail(service: Service) -> int:
-    """Check every line of the audit trail.
+    """Check every line of the audit trail, and every signature that it tells of.
 
     Args:
         service: The service.
@@ -27,7 +30,8 @@ def verify_trail(service: Service) -> int:
         How many lines there are.
 
     Raises:
-        AuditBroken: If one was changed, added or taken out; the first is named.
+        AuditBroken: If a line was changed, added or taken out; the first is named. If a signature does not hold; the
+            cases are named.
         DatabaseLost: If the database does not answer.
 
     References:
@@ -35,11 +39,19 @@ def verify_trail(service: Service) -> int:
     """
     with service.database.read() as session:
         verdict = verify(session, key=service.database.key)
+    with service.database.read() as session:
+        seals = broken_seals(session, key=signing_key(_secret(service.settings)))
+    wrong = []
     if verdict.broken_at is not None:
-        raise AuditBroken(
+        wrong.append(
             f"the audit trail is broken at line {verdict.broken_at}: {verdict.reason}; the {verdict.lines} lines "
-            "before it are whole. Keep the database as it is, and compare it with the last backup"
+            "before it are whole"
         )
+    wrong += [f"case {each.case_id}, revision {each.revision}: {each.reason}" for each in seals[:_MOST_TOLD]]
+    if len(seals) > _MOST_TOLD:
+        wrong.append(f"and {len(seals) - _MOST_TOLD} more signatures do not hold")
+    if wrong:
+        raise AuditBroken("\n".join([*wrong, "Keep the database as it is, and compare it with the last backup"]))
     return verdict.lines
 
 

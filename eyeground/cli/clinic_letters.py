@@ -1,19 +1,50 @@
 """Dead letters as an operator sees them, and sends them round again."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from rich.table import Table
 from rich.text import Text
 
 from eyeground.cli.config import ConfigError
-from eyeground.cli.console import console, harmless
+from eyeground.cli.console import console, harmless, tell
+from eyeground.cli.exit_codes import EXIT_CODES, kind_of
+from eyeground.clinic.db.database import DatabaseLost
 from eyeground.clinic.dead_letters import Letter
 from eyeground.clinic.reviews import Doctor
 from eyeground.clinic.service import Service
 
 _PAGE: Final = 100
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """What became of several letters.
+
+    Args:
+        letters: Those that were dealt with, as they stand now.
+        faults: Number of each that was not, with the reason.
+        code: What a command ends with: 0 if there are no faults.
+
+    Example:
+        >>> Dealt((), {7: "no such letter"}, 2).code
+        2
+
+    References:
+        docs/run.md for the exit codes.
+    """
+
+    letters: tuple[Letter, ...]
+    faults: dict[int, str]
+    code: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; ``error`` is there where something is wrong, as of any command."""
+        told: dict[str, Any] = {"letters": [letter_json(each) for each in self.letters]}
+        if self.faults:
+            told["error"] = "\n".join(f"{number}: {words}" for number, words in self.faults.items())
+        return told
 
 
 def list_letters(service: Service, *, replayed: bool) -> list[Letter]:
@@ -37,8 +68,8 @@ def list_letters(service: Service, *, replayed: bool) -> list[Letter]:
     return letters
 
 
-def replay_letters(service: Service, numbers: Sequence[int], *, every: bool, actor: Doctor) -> list[Letter]:
-    """Send some round again, or all.
+def replay_letters(service: Service, numbers: Sequence[int], *, every: bool, actor: Doctor) -> Dealt:
+    """Send some round again, or all; one that cannot be costs the others nothing.
 
     Args:
         service: The service.
@@ -47,14 +78,11 @@ def replay_letters(service: Service, numbers: Sequence[int], *, every: bool, act
         actor: Who asks.
 
     Returns:
-        The letters as they stand now.
+        What became of them.
 
     Raises:
         ConfigError: If both or neither are given.
-        NoSuchLetter: If there is none of a number, or it was replayed before.
-        Forbidden: If a case has gone on.
         DatabaseLost: If the database does not answer.
-        StoreLost: If an image cannot be kept.
 
     References:
         docs/clinic.md.
@@ -62,9 +90,27 @@ def replay_letters(service: Service, numbers: Sequence[int], *, every: bool, act
     if bool(numbers) == every:
         raise ConfigError("say which: numbers of 'eyeground clinic dead-letters', or --all")
     wanted = [each.id for each in _all(service, replayed=False)] if every else numbers
-    letters = [service.letters.replay(number, actor=actor) for number in dict.fromkeys(wanted)]
-    show_letters(letters)
-    return letters
+    return _deal(wanted, lambda number: service.letters.replay(number, actor=actor))
+
+
+def dismiss_letters(service: Service, numbers: Sequence[int], *, actor: Doctor) -> Dealt:
+    """Close some that can never be replayed.
+
+    Args:
+        service: The service.
+        numbers: Of the letters.
+        actor: Who decides.
+
+    Returns:
+        What became of them.
+
+    Raises:
+        DatabaseLost: If the database does not answer.
+
+    References:
+        docs/clinic.md.
+    """
+    return _deal(numbers, lambda number: service.letters.dismiss(number, actor=actor))
 
 
 def letter_json(letter: Letter) -> dict[str, Any]:
@@ -101,16 +147,35 @@ def show_letters(letters: Sequence[Letter]) -> None:
     if not letters:
         return
     shown = Table(box=None, pad_edge=False)
-    for head in ("number", "since", "queue", "site", "case", "what is wrong", "replayed"):
+    for head in ("number", "since (UTC)", "queue", "site", "case", "what is wrong", "dealt with"):
         shown.add_column(head, overflow="fold")
     for each in letters:
         wrong = "\n".join(
             f"{problem['code']}: {problem['where']}: {problem['en']}".replace(": : ", ": ") for problem in each.problems
         )
-        again = f"{each.replayed_at[:16]} {each.outcome}".strip()
-        cells = (str(each.id), each.arrived_at[:16], each.queue, each.site, each.case_id[:8])
+        again = f"{each.replayed_at[:16].replace('T', ' ')} {each.outcome}".strip()
+        cells = (str(each.id), each.arrived_at[:16].replace("T", " "), each.queue, each.site, each.case_id[:8])
         shown.add_row(*(Text(harmless(cell)) for cell in (*cells, wrong, again)))
     console.print(shown)
+
+
+def _deal(numbers: Sequence[int], how: Callable[[int], Letter]) -> Dealt:
+    """Deal with each, tell what cannot be dealt with, and show the rest."""
+    letters, faults, code = [], {}, 0
+    for number in dict.fromkeys(numbers):
+        try:
+            letters.append(how(number))
+        except DatabaseLost:
+            raise
+        except Exception as error:
+            kind = kind_of(error)
+            if kind is None:
+                raise
+            faults[number] = str(error)
+            code = max(code, EXIT_CODES[kind])
+            tell(f"letter {number}: {error}")
+    show_letters(letters)
+    return Dealt(tuple(letters), faults, code)
 
 
 def _all(service: Service, *, replayed: bool) -> list[Letter]:

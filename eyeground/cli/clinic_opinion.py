@@ -1,10 +1,12 @@
 """A doctor's opinion, made of what was typed and what the models say."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eyeground.cli.config import ConfigError
+from eyeground.clinic.exchange.report import ANSWERED
 from eyeground.clinic.findings import FINDINGS, UNAVAILABLE
 from eyeground.clinic.records import EyeReview, Opinion
 
@@ -82,9 +84,17 @@ def opinion_of(
     filled = dict(old.texts)
     for word in texts:
         name, mark, words = word.partition("=")
-        if not mark:
-            wrong.append("--text: write it as fundusReport=WORDS")
+        if not mark or name not in ANSWERED:
+            wrong.append(f"--text: write it as NAME=WORDS, with a name of {', '.join(ANSWERED)}")
         filled[name] = words
+    if texts and view["door"] != "report":
+        wrong.append("--text: only a report request has such texts; say --conclusion and --recommendation")
+    for option, typed in (
+        ("--conclusion", (conclusion,)), ("--recommendation", (recommendation,)), ("--text", texts),
+        ("--reason", reasons),
+    ):  # fmt: skip
+        if any(map(unclean, typed)):
+            wrong.append(f"{option}: holds control characters, or bytes that are no UTF-8: type it anew")
     if wrong:
         raise ConfigError("\n".join(wrong))
     try:
@@ -96,6 +106,25 @@ def opinion_of(
         )
     except ValueError:
         raise ConfigError("--conclusion, --recommendation: 4000 characters at most") from None
+
+
+def unclean(words: str) -> bool:
+    """Say whether words cannot be kept, or would move a reader's cursor.
+
+    Args:
+        words: As they were typed.
+
+    Returns:
+        Whether they hold control characters other than line ends and tabs, or half a character.
+
+    Example:
+        >>> unclean("one\\ntwo"), unclean("\\x1b[2J"), unclean("\\udcff")
+        (False, True, True)
+
+    References:
+        Unicode, general categories Cc and Cs.
+    """
+    return any(unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\t" for letter in words)
 
 
 def eye_of_place(word: str) -> tuple[int, Any]:

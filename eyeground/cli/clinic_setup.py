@@ -54,6 +54,7 @@ class SetUp:
         secret: File of a new secret; None where there was one.
         changes: Numbers of the changes made to the database.
         tokens: Token of each account made.
+        nobody: Whether there is no account at all.
 
     References:
         Our own.
@@ -63,6 +64,7 @@ class SetUp:
     secret: Path | None
     changes: tuple[str, ...]
     tokens: Mapping[str, str]
+    nobody: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -116,7 +118,8 @@ def set_up(config: Path | None, *, accounts: Sequence[NewAccount] = FIRST, **giv
                 "can be checked"
             )
         tokens = _make(service, accounts)
-    return SetUp(settings, secret, tuple(changes), tokens)
+        nobody = not _has_accounts(service)
+    return SetUp(settings, secret, tuple(changes), tokens, nobody)
 
 
 def show_setup(found: SetUp) -> None:
@@ -134,6 +137,8 @@ def show_setup(found: SetUp) -> None:
     tell(f"database  {', '.join(found.changes) or 'up to date'}")
     for name, token in found.tokens.items():
         tell(f"account   {name}: its token is shown this once: {token}")
+    if found.nobody:
+        tell("account   none yet: eyeground clinic init --admin, or eyeground clinic account NAME --role admin")
 
 
 def change_account(service: Service, account: NewAccount | str) -> str:
@@ -167,6 +172,12 @@ def _in_use(service: Service) -> bool:
     with service.database.read() as session:
         head = session.get(AuditHead, 1)
         return head is not None and head.seq > 0
+
+
+def _has_accounts(service: Service) -> bool:
+    """Whether anybody may do anything."""
+    with service.database.read() as session:
+        return session.scalars(select(Account.name).limit(1)).first() is not None
 
 
 def _make(service: Service, accounts: Sequence[NewAccount]) -> dict[str, str]:

@@ -11,11 +11,11 @@ from sqlalchemy import select
 
 from eyeground.cli.clinic_cases import look_at
 from eyeground.cli.clinic_messages import NotInTime
-from eyeground.cli.clinic_opinion import eye_of_place
+from eyeground.cli.clinic_opinion import eye_of_place, unclean
 from eyeground.cli.config import ConfigError
 from eyeground.cli.console import tell
 from eyeground.clinic.answering import answer_of
-from eyeground.clinic.cases import Stale, find
+from eyeground.clinic.cases import Stale, find, set_urgency
 from eyeground.clinic.clock import now
 from eyeground.clinic.contracts import contract_for
 from eyeground.clinic.db.tables import Outgoing, Review
@@ -80,7 +80,7 @@ def save_draft(service: Service, view: Mapping[str, Any], opinion: Opinion, *, d
     return service.reviews.save(view["id"], opinion, version=view["version"], doctor=doctor)
 
 
-def sign_case(service: Service, prefix: str, *, version: int | None, doctor: Doctor, yes: bool) -> tuple[str, int]:
+def sign_case(service: Service, prefix: str, *, version: int | None, doctor: Doctor, yes: bool) -> tuple[str, int, int]:
     """Show what would be released, ask, and sign exactly that.
 
     Args:
@@ -91,7 +91,7 @@ def sign_case(service: Service, prefix: str, *, version: int | None, doctor: Doc
         yes: Do not ask.
 
     Returns:
-        The case and its new version.
+        The case, its new version, and which revision was signed.
 
     Raises:
         NoSuchCase: If there is none.
@@ -118,7 +118,8 @@ def sign_case(service: Service, prefix: str, *, version: int | None, doctor: Doc
             raise ConfigError("nobody can be asked here: read what is shown above, then say --yes")
         if not typer.confirm("Sign?", err=True):
             raise ConfigError("not signed")
-    return view["id"], service.reviews.sign(view["id"], None, version=shown, doctor=doctor)
+    # The version is still the one that was shown, or this is refused: so is the revision.
+    return view["id"], service.reviews.sign(view["id"], None, version=shown, doctor=doctor), view["revision"]
 
 
 def preview(service: Service, case_id: str, *, doctor: Doctor) -> dict[str, Any]:
@@ -150,6 +151,8 @@ def preview(service: Service, case_id: str, *, doctor: Doctor) -> dict[str, Any]
                 raise OpinionRefused("there is no draft to sign; write one with: eyeground clinic review CASE")
             review.doctor, review.doctor_name, review.signed_at = doctor.account, doctor.title, now()
             review.signature = "not signed yet"
+            spoken = Opinion.model_validate(review.opinion)
+            set_urgency(case, service.reviews.rank(work.session, case, spoken))  # as signing does
             work.session.flush()
             answered = answer_of(work.session, case, revision=case.revision)
             rendered = contract_for(case.door).answer(answered)
@@ -158,12 +161,13 @@ def preview(service: Service, case_id: str, *, doctor: Doctor) -> dict[str, Any]
         return rendered
 
 
-def wait_for_answer(service: Service, case_id: str, *, timeout_s: float) -> dict[str, Any]:
-    """Wait until the last answer of a case has gone out.
+def wait_for_answer(service: Service, case_id: str, *, revision: int, timeout_s: float) -> dict[str, Any]:
+    """Wait until the answer of a signed revision has gone out.
 
     Args:
         service: The service.
         case_id: The case.
+        revision: Which was signed; what went out before, signed or not, is not it.
         timeout_s: How long. Unit: s.
 
     Returns:
@@ -171,7 +175,6 @@ def wait_for_answer(service: Service, case_id: str, *, timeout_s: float) -> dict
 
     Raises:
         NotInTime: If it takes longer; it goes on.
-        NoSuchCase: If there is none.
         DatabaseLost: If the database does not answer.
 
     References:
@@ -180,10 +183,9 @@ def wait_for_answer(service: Service, case_id: str, *, timeout_s: float) -> dict
     ends = time.monotonic() + timeout_s
     while time.monotonic() < ends:
         with service.database.read() as session:
-            case = find(session, case_id)
-            wanted = select(Outgoing).where(Outgoing.case_id == case_id, Outgoing.sent_at != "")
-            sent = session.scalars(wanted.order_by(Outgoing.revision.desc()).limit(1)).first()
-            if case.state == "released" and sent is not None and sent.revision in (0, case.revision):
+            wanted = select(Outgoing).filter_by(case_id=case_id, revision=revision).where(Outgoing.sent_at != "")
+            sent = session.scalars(wanted).first()
+            if sent is not None:
                 answer: dict[str, Any] = json.loads(sent.body)
                 return answer
         time.sleep(_LOOK_EVERY_S)
@@ -204,7 +206,7 @@ def amend_case(service: Service, prefix: str, *, reason: str, doctor: Doctor) ->
 
     Raises:
         NoSuchCase: If there is none.
-        ConfigError: If several are meant.
+        ConfigError: If several are meant, or the reason cannot be kept.
         Stale: If it was changed meanwhile.
         Forbidden: If it is not released, or this is no doctor.
         OpinionRefused: If there is no reason.
@@ -213,6 +215,8 @@ def amend_case(service: Service, prefix: str, *, reason: str, doctor: Doctor) ->
     References:
         docs/clinic.md.
     """
+    if unclean(reason):
+        raise ConfigError("--reason: holds control characters, or bytes that are no UTF-8: type it anew")
     view = look_at(service, prefix)
     version = service.reviews.amend(view["id"], reason=reason, version=view["version"], doctor=doctor)
     return view["id"], version

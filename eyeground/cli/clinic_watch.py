@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from eyeground.clinic.blobs.store import StoreLost
+from eyeground.clinic.db.database import DatabaseLost
 from eyeground.clinic.intake import Arrived
 from eyeground.clinic.log import failed, say
 from eyeground.clinic.refusal import Refused
@@ -43,7 +45,7 @@ def start_watching(service: Service) -> threading.Thread:
 
 
 def take_in(service: Service, watched: Watched) -> int:
-    """Take in what lies still.
+    """Take in what lies still; a visit that cannot be read or moved costs the others nothing, and is tried again.
 
     Args:
         service: The service.
@@ -55,27 +57,37 @@ def take_in(service: Service, watched: Watched) -> int:
     Raises:
         DatabaseLost: If the database does not answer; the visits stay where they are.
         StoreLost: If an image cannot be kept, likewise.
-        OSError: If the folder cannot be read or written.
+        OSError: If the watched folder itself cannot be read.
 
     References:
         docs/clinic.md.
     """
     count = 0
     for visit in watched.ready():
-        count += 1
         try:
-            body = watched.message(visit)
-        except Refused as refused:
-            _refuse(watched, visit, refused)
-            continue
-        arrived = Arrived(QUEUE, body, service.settings.site, door=_DOOR, keep_refused=False)
-        [outcome] = service.intake.admit([arrived])
-        if outcome.refused is not None:
-            _refuse(watched, visit, outcome.refused)
-            continue
-        watched.done(visit, outcome.case_id)
-        say("visit_taken", outcome=outcome.kind, case=outcome.case_id)
+            _take_in_one(service, watched, visit)
+            count += 1
+        except (DatabaseLost, StoreLost):  # they are errors of the system's, too, and hold for all visits
+            raise
+        except OSError as error:
+            watched.leave(visit.name, error)
     return count
+
+
+def _take_in_one(service: Service, watched: Watched, visit: Found) -> None:
+    """A visit becomes a case, or is refused; either way it is put aside."""
+    try:
+        body = watched.message(visit)
+    except Refused as refused:
+        _refuse(watched, visit, refused)
+        return
+    arrived = Arrived(QUEUE, body, service.settings.site, door=_DOOR, keep_refused=False)
+    [outcome] = service.intake.admit([arrived])
+    if outcome.refused is not None:
+        _refuse(watched, visit, outcome.refused)
+        return
+    watched.done(visit, outcome.case_id)
+    say("visit_taken", outcome=outcome.kind, case=outcome.case_id)
 
 
 def _refuse(watched: Watched, visit: Found, refused: Refused) -> None:
@@ -92,7 +104,11 @@ def _watch(service: Service) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with _mine(folder) as mine:
-                watched = Watched(folder, max_image_bytes=service.settings.max_image_bytes)
+                watched = Watched(
+                    folder,
+                    max_image_bytes=service.settings.max_image_bytes,
+                    max_message_bytes=service.settings.max_message_bytes,
+                )
                 while mine:
                     take_in(service, watched)
                     time.sleep(_LOOK_EVERY_S)

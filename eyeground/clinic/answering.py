@@ -37,8 +37,7 @@ def answer_of(session: Session, case: Case, *, revision: int) -> Answered:
     References:
         Our own.
     """
-    images = images_of(session, case.id)
-    merged = merge(seen_of(images, findings_of(session, case.id)), offers=_ALL)
+    images, merged = images_of(session, case.id), merged_of(session, case.id)
     models = tuple(dict.fromkeys(finding.model for finding in findings_of(session, case.id)))
     review = None
     if revision:
@@ -47,7 +46,7 @@ def answer_of(session: Session, case: Case, *, revision: int) -> Answered:
         if review is None or not review.signed_at:
             raise ValueError("that opinion was not signed: nothing of it goes out")
     opinion = Opinion.model_validate(review.opinion) if review else None
-    values, unavailable = _spoken(merged, case, opinion)
+    values, unavailable = spoken_of(merged, case, opinion)
     return Answered(
         case_id=case.id,
         order=order_of(case),
@@ -110,8 +109,36 @@ def release(work: Work, case_id: str) -> None:
     hand_out(work, case, answer_of(work.session, case, revision=case.revision))
 
 
-def _spoken(merged: Merged, case: Case, opinion: Opinion | None) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
-    """What holds of each eye and what is not known of it: the doctor's word where there is one."""
+def merged_of(session: Session, case_id: str) -> Merged:
+    """Join all that the models said of a case.
+
+    Args:
+        session: An open transaction.
+        case_id: The case.
+
+    Returns:
+        What is known of both eyes; why something is not known stands in the case itself.
+
+    References:
+        Our own.
+    """
+    return merge(seen_of(images_of(session, case_id), findings_of(session, case_id)), offers=_ALL)
+
+
+def spoken_of(merged: Merged, case: Case, opinion: Opinion | None) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
+    """Say what holds of each eye: the doctor's word where there is one, else the models'.
+
+    Args:
+        merged: What the models said.
+        case: The case.
+        opinion: What the doctor says; None = nobody does.
+
+    Returns:
+        Values by eye and finding, and why what is missing is missing.
+
+    References:
+        Our own.
+    """
     said = {key: {name: each.value for name, each in answers.items()} for key, answers in merged.said.items()}
     if opinion is None:
         return {key: values for key, values in said.items() if values}, dict(case.unavailable)

@@ -27,6 +27,8 @@ from eyeground.clinic.db.tables import METADATA, AuditRecord, Image
 
 _PART_BYTES: Final = 4 * 2**20
 _PAGE: Final = 200
+# Of tables that hold whole messages, each as long as a message may be.
+_BYTES_PAGE: Final = 4
 # What a lease says is the business of processes that will be gone: whatever was taken is free.
 _FREED: Final = {"token": "", "patience_s": 0.0}
 Progress = Callable[[int, int], None]
@@ -188,7 +190,8 @@ def _one_moment(engine: Engine) -> Iterator[Connection]:
 def _parts_of(connection: Connection, table: sa.Table) -> Iterator[tuple[int, bytes]]:
     """A table as lines of JSON, some megabytes at a time."""
     kinds = _kinds(table)
-    streamed = connection.execution_options(stream_results=True, yield_per=_PAGE)
+    page = _BYTES_PAGE if "bytes" in kinds.values() else _PAGE
+    streamed = connection.execution_options(stream_results=True, yield_per=page)
     lines: list[bytes] = []
     size = 0
     for row in streamed.execute(sa.select(table).order_by(*table.primary_key)).mappings():
@@ -231,7 +234,7 @@ def _keep_images(path: Path, manifest: Mapping[str, Any], store: Store, progress
 
 
 def _check_empty(connection: Connection) -> None:
-    """Refuse a database in which anything has happened."""
+    """Refuse a database in which anything has happened; that the tables are there is nothing."""
     here = set(sa.inspect(connection).get_table_names())
     for table in METADATA.sorted_tables:
         # The trail's head is there from the beginning; whatever happened has a line in the trail.
@@ -239,7 +242,10 @@ def _check_empty(connection: Connection) -> None:
             table.name in here - {"audit_head"}
             and connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first()
         ):
-            raise BackupRefused(f"the database is not empty ({table.name}): restore into an empty one, before 'init'")
+            raise BackupRefused(
+                f"the database is not empty ({table.name}): restore into one in which nothing has happened: "
+                "not even an account was made"
+            )
 
 
 def _fill_tables(connection: Connection, path: Path, manifest: Mapping[str, Any]) -> None:

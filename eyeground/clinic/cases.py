@@ -11,6 +11,7 @@ from eyeground.clinic.db.database import Work
 from eyeground.clinic.db.tables import Case, Finding, Image, Job, Review
 from eyeground.clinic.records import Order
 from eyeground.clinic.states import Release, Role, Step, after
+from eyeground.clinic.urgency import Urgency
 
 JobKind = Literal["read", "release"]
 SERVICE = "service"
@@ -172,6 +173,20 @@ def changed(case: Case) -> None:
     """
     case.version += 1
     case.changed_at = now()
+
+
+def set_urgency(case: Case, found: Urgency) -> None:
+    """Write down how urgent a case is, why, and by which rules.
+
+    Args:
+        case: The case.
+        found: What the rules say.
+
+    References:
+        Our own.
+    """
+    case.urgency, case.urgency_rank, case.rules = found.word, found.rank, found.rules
+    case.reasons = {language: list(reasons) for language, reasons in found.reasons.items()}
 
 
 def add_job(work: Work, case: Case, kind: JobKind) -> None:

@@ -2,21 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
 from sqlalchemy import select
 
-from eyeground.clinic.cases import find
+from eyeground.clinic.cases import add_job, find
 from eyeground.clinic.clock import now
 from eyeground.clinic.db.database import Database, Work
-from eyeground.clinic.db.tables import DeadLetter
+from eyeground.clinic.db.tables import DeadLetter, Job
 from eyeground.clinic.intake import Arrived, Intake
 from eyeground.clinic.refusal import Problem, Refused
 from eyeground.clinic.reviews import Doctor, Reviews
+from eyeground.clinic.states import Forbidden, State
+
+# Where the models have nothing to do any more.
+_PAST: Final[tuple[State, ...]] = ("signed", "released", "amended")
+# Where they have not been asked yet.
+_BEFORE: Final[tuple[State, ...]] = ("received", "gated", "inferred")
 
 
 class NoSuchLetter(LookupError):
-    """There is no dead letter of that number, or it was replayed before."""
+    """There is no dead letter of that number, or it was replayed or dismissed before."""
+
+
+_NONE: Final = "there is no such dead letter, or it was replayed or dismissed before"
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class Letter:
         case_id: The case that could not be worked on; empty of a message.
         arrived_at: UTC, ISO.
         replayed_at: UTC, ISO; empty while nobody has.
-        outcome: What became of the replay.
+        outcome: What became of the replay, or ``"dismissed"``.
 
     Example:
         >>> Letter(1, "check", "default", "not_json", (), "", "", "", "").code
@@ -54,7 +63,7 @@ class Letter:
 
 
 class DeadLetters:
-    """Lists and replays.
+    """Lists, replays and dismisses.
 
     Args:
         database: Where they are.
@@ -99,22 +108,25 @@ class DeadLetters:
             actor: Who asks.
 
         Returns:
-            The letter as it stands now: ``outcome`` says what became of it.
+            The letter as it stands now: ``outcome`` says what became of it. ``"settled"``: its case has gone on past
+            review without it.
 
         Raises:
-            NoSuchLetter: If there is none, or it was replayed before.
-            Forbidden: If the case has gone on.
+            NoSuchLetter: If there is none, or it was dealt with before.
+            NoSuchCase: If its case is gone.
+            Forbidden: If the case may not be sent back by this person, or is being worked on.
+            Stale: If somebody changes the case at this moment.
             DatabaseLost: If the database does not answer.
             StoreLost: If an image cannot be kept.
         """
         with self._database.read() as session:
             row = session.get(DeadLetter, number)
             if row is None or row.replayed_at:
-                raise NoSuchLetter("there is no such dead letter, or it was replayed before")
-            case_id, version = row.case_id, find(session, row.case_id).version if row.case_id else 0
-        outcome, problems = "requeued", list[dict[str, str]]()
-        if case_id:
-            self._reviews.reread(case_id, version=version, doctor=actor)
+                raise NoSuchLetter(_NONE)
+        problems: list[dict[str, str]] = []
+        outcome: str
+        if row.case_id:
+            outcome = self._read_again(row.case_id, actor)
         else:
             [found] = self._intake.admit(
                 [Arrived(row.queue, row.body, row.site, keep_refused=False, actor=actor.account)]
@@ -130,6 +142,46 @@ class DeadLetters:
                 row.replayed_at = now()
             work.note(actor.account, "replayed", None, letter=number, outcome=outcome)
             return _letter(row)
+
+    def dismiss(self, number: int, *, actor: Doctor) -> Letter:
+        """Close one that can never be replayed; it is kept as long as one that was.
+
+        Args:
+            number: Of the letter.
+            actor: Who decides.
+
+        Returns:
+            The letter as it stands now.
+
+        Raises:
+            NoSuchLetter: If there is none, or it was dealt with before.
+            Forbidden: If this is neither an operator nor an admin.
+            DatabaseLost: If the database does not answer.
+        """
+        if actor.role not in ("operator", "admin"):
+            raise Forbidden(f"to dismiss a dead letter is a matter of operator or admin, not of {actor.role}")
+        with self._database.write() as work:
+            row = work.session.get(DeadLetter, number, with_for_update=True)
+            if row is None or row.replayed_at:
+                raise NoSuchLetter(_NONE)
+            row.outcome, row.replayed_at = "dismissed", now()
+            work.note(actor.account, "dismissed", None, letter=number)
+            return _letter(row)
+
+    def _read_again(self, case_id: str, actor: Doctor) -> Literal["requeued", "settled"]:
+        """Send a case back to the models, unless that has happened, or nobody needs them any more."""
+        with self._database.write() as work:
+            case = find(work.session, case_id, lock=True)
+            version = case.version
+            if case.state in _PAST:
+                return "settled"
+            if case.state in _BEFORE:
+                # Somebody was killed between the step back and the letter's mark; or nothing is in line by some mishap.
+                if work.session.get(Job, case_id) is None:
+                    add_job(work, case, "read")
+                return "requeued"
+        self._reviews.reread(case_id, version=version, doctor=actor)
+        return "requeued"
 
 
 def bury(work: Work, case_id: str, *, code: str, case_queue: str, site: str) -> None:

@@ -16,27 +16,43 @@ def seen_of(images: Sequence[Image], findings: Sequence[Finding]) -> list[Seen]:
         findings: A case's.
 
     Returns:
-        One for each image; of several models that looked at it, what all of them said.
+        One for each image and model that looked at it; of an image that no model looks at one that says nothing.
 
     References:
         Our own.
     """
     seen = []
     for image in images:
+        part, eye = _part(image), side(image.eye)
         mine = [finding for finding in findings if finding.image_sha256 == image.sha256]
-        said: dict[str, Said] = {}
-        areas: dict[str, None] = {}
+        if not mine:
+            quality = image.quality or "cannot grade: nobody has looked at it"
+            seen.append(Seen(part, eye, bool(image.conflict), quality))
         for finding in mine:
-            said |= {
-                name: Said.model_validate(told) for name, told in finding.said.items() if name in FINDINGS[_part(image)]
-            }
-            areas |= dict.fromkeys(finding.areas)
-        quality = image.quality or "cannot grade: nobody has looked at it"
-        eye: Eye = "OD" if image.eye == "OD" else "OS" if image.eye == "OS" else ""
-        seen.append(Seen(_part(image), eye, bool(image.conflict), quality, said, tuple(areas)))
+            said = {name: Said.model_validate(told) for name, told in finding.said.items() if name in FINDINGS[part]}
+            seen.append(Seen(part, eye, bool(image.conflict), finding.quality, said, tuple(finding.areas)))
     return seen
 
 
 def _part(image: Image) -> Part:
     """What of the eye it shows."""
     return "anterior" if image.part == "anterior" else "fundus"
+
+
+def side(word: str) -> Eye:
+    """Read an eye back from the database.
+
+    Args:
+        word: ``"OD"``, ``"OS"``; anything else is none.
+
+    Returns:
+        The eye.
+
+    Example:
+        >>> side("OD"), side("?")
+        ('OD', '')
+
+    References:
+        Our own.
+    """
+    return "OD" if word == "OD" else "OS" if word == "OS" else ""

@@ -9,7 +9,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from eyeground.clinic.blobs.store import Store, digest_of
+from eyeground.clinic.blobs.store import Store, StoreLost, digest_of
 from eyeground.clinic.cases import SERVICE, add_job, new_id
 from eyeground.clinic.clock import now
 from eyeground.clinic.contracts import contract_for
@@ -20,6 +20,7 @@ from eyeground.clinic.moments import reached
 from eyeground.clinic.records import Order, Picture
 from eyeground.clinic.refusal import Problem, Refused
 from eyeground.clinic.sources import fetch
+from eyeground.clinic.states import Release
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ class Intake:
         max_image_bytes: Longest image. Unit: bytes.
         max_images: Most images of one request.
         tries: How often a message may come back because who took it died.
+        release: Whether results wait for a signature; is kept with each case.
 
     References:
         Helland, "Life beyond Distributed Transactions", 2007: the inbox.
@@ -118,10 +120,11 @@ class Intake:
         max_image_bytes: int = 32 * 2**20,
         max_images: int = 16,
         tries: int = 5,
+        release: Release = "signed",
     ) -> None:
         self._database, self._store, self._image_root, self._tries = database, store, image_root, tries
         self._max_message_bytes, self._max_image_bytes = max_message_bytes, max_image_bytes
-        self._max_images = max_images
+        self._max_images, self._release = max_images, release
 
     def admit(self, arrived: Sequence[Arrived]) -> list[Outcome]:
         """Take messages in; when this returns, each is a case or a dead letter for good, and may be acknowledged.
@@ -138,24 +141,33 @@ class Intake:
             DatabaseLost: If the database does not answer; nothing is known of these messages, so have them come again.
             StoreLost: If an image cannot be kept, likewise.
         """
-        read = [self._read(each) for each in arrived]
-        known = self._known(arrived, read)
-        ready = [
-            self._with_images(one, each) if isinstance(one, Order) and key not in known else one
-            for one, each, key in zip(read, arrived, _keys(arrived, read), strict=True)
-        ]
+        counted: list[Arrived] = []
+        try:
+            read = [self._read(each, counted) for each in arrived]
+            known = self._known(arrived, read)
+            ready = [
+                self._with_images(one) if isinstance(one, Order) and key not in known else one
+                for one, key in zip(read, _keys(arrived, read), strict=True)
+            ]
+        except StoreLost:
+            for each in counted:  # nobody died of it
+                self._count(each, -1)
+            raise
         with self._database.write() as work:
             outcomes = [self._settle(work, each, one) for each, one in zip(arrived, ready, strict=True)]
         reached("inbox_committed")
         return outcomes
 
-    def _read(self, arrived: Arrived) -> Order | Refused:
+    def _read(self, arrived: Arrived, counted: list[Arrived]) -> Order | Refused:
         """Read a message, unless it has killed its readers before."""
         try:
             if len(arrived.body) > self._max_message_bytes:
                 raise Refused([Problem(code="too_large")])
-            if arrived.redelivered and self._count(arrived) >= self._tries:
-                raise Refused([Problem(code="killed_the_worker")])
+            if arrived.redelivered:
+                times = self._count(arrived, 1)
+                counted.append(arrived)
+                if times >= self._tries:
+                    raise Refused([Problem(code="killed_the_worker")])
             order: Order = contract_for(arrived.queue, arrived.door).read(arrived.body)
         except Refused as refused:
             return refused
@@ -168,7 +180,7 @@ class Intake:
             return Refused([Problem(code="too_many_images")])
         return order
 
-    def _count(self, arrived: Arrived) -> int:
+    def _count(self, arrived: Arrived, by: int) -> int:
         """Count that a message has come back, before anything is done with it."""
         key = (arrived.queue, digest_of(arrived.body))
         with self._database.write() as work:
@@ -176,7 +188,7 @@ class Intake:
             if found is None:
                 found = Redelivered(queue=key[0], body_sha256=key[1], times=0)
                 work.session.add(found)
-            found.times += 1
+            found.times += by
             return found.times
 
     def _known(self, arrived: Sequence[Arrived], read: Sequence[Order | Refused]) -> set[tuple[str, str, str]]:
@@ -187,21 +199,24 @@ class Intake:
             rows = session.execute(select(Case.site, Case.queue, Case.request_id).where(columns.in_(keys)))
             return {(site, queue, request) for site, queue, request in rows}
 
-    def _with_images(self, order: Order, arrived: Arrived) -> _Ready | Refused:
+    def _with_images(self, order: Order) -> _Ready | Refused:
         """Fetch all images and put them into the store."""
-        kept: list[_Kept] = []
+        fetched: list[tuple[Picture, bytes]] = []
         problems: list[Problem] = []
         for place, picture in enumerate(order.pictures):
+            where = picture.field or f"images[{place}]"
             try:
-                data = fetch(picture, root=self._image_root, max_bytes=self._max_image_bytes, where=f"images[{place}]")
+                data = fetch(picture, root=self._image_root, max_bytes=self._max_image_bytes, where=where)
             except Refused as refused:
                 problems += refused.problems
                 continue
-            kept.append(_Kept(picture, self._store.put(data), len(data)))
+            fetched.append((picture, data))
         if problems:
             return Refused(problems)
+        # Only now: of a message that is refused nothing is kept.
+        kept = tuple(_Kept(picture, self._store.put(data), len(data)) for picture, data in fetched)
         reached("blob_kept")
-        return _Ready(order, tuple(kept))
+        return _Ready(order, kept)
 
     def _settle(self, work: Work, arrived: Arrived, ready: _Ready | Order | Refused) -> Outcome:
         """Write one message's end into the transaction."""
@@ -215,7 +230,8 @@ class Intake:
         written = {
             **key, "id": case_id, "door": order.door, "body_sha256": digest, "state": "received", "version": 1,
             "revision": 1, "order": order.model_dump(mode="json", exclude={"pictures"}), "held": [], "unavailable": {},
-            "urgency": "", "urgency_rank": 50, "rules": "", "received_at": moment, "changed_at": moment,
+            "urgency": "", "urgency_rank": 50, "reasons": {}, "rules": "", "release": self._release,
+            "received_at": moment, "changed_at": moment,
         }  # fmt: skip
         insert: Any = sqlite.insert if self._database.is_sqlite else postgresql.insert
         added = insert(Case).values(**written).on_conflict_do_nothing(index_elements=list(key)).returning(Case.id)

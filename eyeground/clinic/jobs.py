@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from eyeground.clinic.answering import release
 from eyeground.clinic.cases import find
@@ -10,10 +10,12 @@ from eyeground.clinic.db.database import Database, Work
 from eyeground.clinic.db.lease import LeaseLost, Leases, Watcher
 from eyeground.clinic.db.tables import Job
 from eyeground.clinic.dead_letters import bury
+from eyeground.clinic.log import failed
 from eyeground.clinic.moments import reached
 from eyeground.clinic.reading import Read, Reader
 
 _LONGEST_PAUSE_S = 60.0
+_LAST = 90
 
 
 @dataclass
@@ -73,7 +75,7 @@ class Jobs:
         with self._database.write() as work:
             taken = self._leases.take(work.session, count=1)
             for job in taken:
-                if job.attempts > self._tries:
+                if job.attempts > self._tries and job.kind == "read":
                     self._put_aside(work, job, "killed_the_worker")
                     taken = []
         return Taken(taken[0], taken[0].case_id, taken[0].kind, taken[0].attempts) if taken else None
@@ -129,6 +131,10 @@ class Jobs:
             if taken.attempts >= self._tries and taken.kind == "read":
                 self._put_aside(work, taken.job, "failed_every_time")
                 return True
+            if taken.attempts >= self._tries:
+                # Others go first from now on.
+                last = update(Job).where(Job.case_id == taken.case_id).values(urgent=_LAST)
+                work.session.execute(last.execution_options(synchronize_session=False))
             self._leases.rest(work.session, taken.job, pause_s=min(_LONGEST_PAUSE_S, 0.5 * 2.0**taken.attempts))
         return False
 
@@ -164,5 +170,9 @@ class Jobs:
         """Take a job out of the line and tell doctor and operator."""
         self._leases.drop(work.session, job)
         case = find(work.session, job.case_id, lock=True)
-        self._reader.give_up(work, case.id)
+        try:
+            with work.session.begin_nested():
+                self._reader.give_up(work, case.id)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it must be out of the others' way
+            failed("case_failed", error, case=case.id)
         bury(work, case.id, code=code, case_queue=case.queue, site=case.site)

@@ -9,9 +9,9 @@ from sqlalchemy.orm import aliased
 from eyeground.clinic.cases import SERVICE
 from eyeground.clinic.clock import now
 from eyeground.clinic.db.audit import Note
-from eyeground.clinic.db.database import Database
+from eyeground.clinic.db.database import Database, DatabaseLost
 from eyeground.clinic.db.lease import LeaseLost, Leases, Watcher
-from eyeground.clinic.db.tables import Outgoing
+from eyeground.clinic.db.tables import Case, Outgoing
 from eyeground.clinic.log import say
 from eyeground.clinic.moments import reached
 from eyeground.clinic.queue.transport import Message, Transport, Undeliverable
@@ -25,6 +25,7 @@ class Outbox:
 
     Args:
         database: Where the answers are.
+        site: Whose answers go this way.
         lease_s: How long a silent sender keeps an answer. Unit: s.
         watcher: What this process has seen of others' leases.
 
@@ -32,8 +33,8 @@ class Outbox:
         Richardson, "Microservices Patterns", 2018: transactional outbox.
     """
 
-    def __init__(self, database: Database, *, lease_s: float, watcher: Watcher | None = None) -> None:
-        self._database = database
+    def __init__(self, database: Database, *, site: str, lease_s: float, watcher: Watcher | None = None) -> None:
+        self._database, self._site = database, site
         self._leases = Leases(Outgoing, key=Outgoing.id, order=(Outgoing.id,), lease_s=lease_s, watcher=watcher)
 
     async def send(self, transport: Transport) -> int:
@@ -55,7 +56,11 @@ class Outbox:
         rows = await asyncio.to_thread(self._take)
         if not rows:
             return 0
-        ends = await asyncio.gather(*(self._send(transport, row) for row in rows), return_exceptions=True)
+        keeping = asyncio.ensure_future(self._keep(rows))
+        try:
+            ends = await asyncio.gather(*(self._send(transport, row) for row in rows), return_exceptions=True)
+        finally:
+            keeping.cancel()
         reached("published")
         await asyncio.to_thread(self._mark, rows, ends)
         reached("marked_sent")
@@ -71,13 +76,28 @@ class Outbox:
         headers = {"revision": str(row.revision)} | ({} if row.revision else {"unsigned": "true"})
         await transport.send(row.queue, Message(row.body, row.message_id, headers))
 
+    async def _keep(self, rows: list[Outgoing]) -> None:
+        """Let nobody else send them while the queue takes its time."""
+        while True:
+            await asyncio.sleep(self._leases.lease_s / 3)
+            with suppress(DatabaseLost):
+                await asyncio.to_thread(self._renew, rows)
+
+    def _renew(self, rows: list[Outgoing]) -> None:
+        """Renew each lease that is still ours."""
+        with self._database.write() as work:
+            for row in rows:
+                with suppress(LeaseLost):
+                    self._leases.keep(work.session, row)
+
     def _take(self) -> list[Outgoing]:
         """Take what waits, of one case only the first."""
         with self._database.read() as session:
             if session.scalars(select(Outgoing.id).where(Outgoing.sent_at == "").limit(1)).first() is None:
                 return []
+        ours = exists(select(Case.id).where(Case.id == Outgoing.case_id, Case.site == self._site))
         with self._database.write() as work:
-            return self._leases.take(work.session, count=_MOST, where=(Outgoing.sent_at == "", _first_of_case()))
+            return self._leases.take(work.session, count=_MOST, where=(Outgoing.sent_at == "", ours, _first_of_case()))
 
     def _mark(self, rows: list[Outgoing], ends: list[BaseException | None]) -> None:
         """Write what was confirmed, and let the rest be tried again: at once, or later where the queue refused it."""

@@ -3,24 +3,30 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
-
 from eyeground.clinic.answering import answer_of, hand_out
 from eyeground.clinic.blobs.store import BlobMissing, Store
-from eyeground.clinic.cases import SERVICE, advance, find, findings_of, images_of, order_of
+from eyeground.clinic.cases import SERVICE, advance, find, findings_of, images_of, order_of, set_urgency
 from eyeground.clinic.clock import now
 from eyeground.clinic.db.database import Database, Work
-from eyeground.clinic.db.tables import Case, Finding
-from eyeground.clinic.eyes import seen_of
+from eyeground.clinic.db.tables import Case, Finding, Image
+from eyeground.clinic.eyes import seen_of, side
 from eyeground.clinic.findings import Merged, merge
 from eyeground.clinic.grader import Grader, Reading
 from eyeground.clinic.laterality import eye_of
 from eyeground.clinic.moments import reached
 from eyeground.clinic.records import Part
-from eyeground.clinic.states import Release, Step
+from eyeground.clinic.states import Step
 from eyeground.clinic.urgency import Rules, urgency
+from eyeground.images.decode import contents
+from eyeground.images.laterality import eye_from_name, reconcile
+from eyeground.images.refusal import ImageRefused
+from eyeground.images.retinal_image import Eye
 
 UNREADABLE = "cannot grade: the image is no longer kept"
+SAME_PICTURE = "the same picture was sent for both eyes"
+UNSEEN = "cannot grade: no model looks at it"
+# Stands for a model where none looks at an image: of it only the header is read.
+NOBODY = ""
 _UNREAD: tuple[Step, ...] = ("gate", "infer", "present")
 
 
@@ -52,17 +58,13 @@ class Reader:
         store: Where images lie.
         graders: The models that are installed.
         rules: What makes a case urgent.
-        release: Whether results wait for a doctor.
 
     References:
         docs/clinic.md.
     """
 
-    def __init__(
-        self, database: Database, store: Store, *, graders: Sequence[Grader], rules: Rules, release: Release = "signed"
-    ) -> None:
+    def __init__(self, database: Database, store: Store, *, graders: Sequence[Grader], rules: Rules) -> None:
         self._database, self._store, self._graders, self._rules = database, store, tuple(graders), rules
-        self._release: Release = release
         self._offers: dict[Part, set[str]] = {}
         for grader in self._graders:
             self._offers.setdefault(grader.part, set()).update(grader.offers)
@@ -91,7 +93,8 @@ class Reader:
         for image in images:
             asked = [each for each in self._graders if each.part == image.part and (image.sha256, each.id) not in done]
             asked = [each for each in asked if (image.sha256, each.id) not in readings]
-            if not asked:
+            nobody = image.part not in self._offers and (image.sha256, NOBODY) not in readings
+            if not asked and not nobody:
                 continue
             if not going_on():
                 raise InterruptedError("asked to stop")
@@ -100,6 +103,8 @@ class Reader:
             except BlobMissing:
                 readings |= {(image.sha256, each.id): Reading(UNREADABLE) for each in asked}
                 continue
+            if nobody:
+                readings[image.sha256, NOBODY] = Reading(UNSEEN, _header_eye(data))
             readings |= {(image.sha256, each.id): each.read(data, name=image.name) for each in asked}
         reached("inferred")
         return Read(readings, {each.id: each.title for each in self._graders})
@@ -118,6 +123,10 @@ class Reader:
         """
         case = find(work.session, case_id, lock=True)
         moment = now()
+        # What a model said that is no longer installed does not stand beside what the others say.
+        gone = [each for each in findings_of(work.session, case_id) if each.model_id not in read.models]
+        for each in gone:
+            work.session.delete(each)
         work.session.add_all(
             Finding(
                 case_id=case_id, image_sha256=sha256, model_id=model, quality=reading.quality,
@@ -125,12 +134,14 @@ class Reader:
                 model=read.models[model], found_at=moment,
             )
             for (sha256, model), reading in read.readings.items()
+            if model != NOBODY
         )  # fmt: skip
-        self._place(work.session, case_id, read)
+        self._place(case, images_of(work.session, case_id), read.readings)
+        work.session.flush()
         advance(work, case, "gate", actor=SERVICE, role="service")
         self._conclude(work, case)
-        advance(work, case, "infer", actor=SERVICE, role="service", models=sorted(read.models))
-        if self._release == "unsigned" and not case.held:
+        advance(work, case, "infer", actor=SERVICE, role="service", models=sorted(read.models), dropped=len(gone))
+        if case.release == "unsigned" and not case.held:
             advance(work, case, "release_unsigned", actor=SERVICE, role="service", release="unsigned")
             hand_out(work, case, answer_of(work.session, case, revision=0))
         else:
@@ -149,31 +160,45 @@ class Reader:
         """
         case = find(work.session, case_id, lock=True)
         images = images_of(work.session, case_id)
-        case.unavailable = {f"{image.part}/{image.eye or image.claimed_eye or '?'}": "failed" for image in images}
+        self._place(case, images, {})
+        merged = merge(seen_of(images, findings_of(work.session, case_id)), offers=self._offers)
+        # What was held back, and what no image was sent of, stays so; all else has failed.
+        failed = {f"{image.part}/{image.eye}": "failed" for image in images if image.eye and not case.held}
+        case.unavailable = {key: word for key, word in merged.unavailable.items() if "." not in key} | failed
         self._rank(case, Merged(unavailable=case.unavailable))
         for step in _UNREAD:
             advance(work, case, step, actor=SERVICE, role="service", failed=True)
 
-    def _place(self, session: Session, case_id: str, read: Read) -> None:
-        """Say of each image what it is worth and which eye it shows."""
-        for image in images_of(session, case_id):
-            mine = [reading for (sha256, _), reading in read.readings.items() if sha256 == image.sha256]
+    def _place(self, case: Case, images: Sequence[Image], readings: Mapping[tuple[str, str], Reading]) -> None:
+        """Say of each image what it is worth and which eye it shows, and whether a doctor has to decide that."""
+        for image in images:
+            mine = [reading for (sha256, _), reading in readings.items() if sha256 == image.sha256]
             if mine:
                 image.quality = next((each.quality for each in mine if not _bad(each.quality)), mine[0].quality)
-            elif not image.quality:
-                image.quality = "cannot grade: no model looks at it" if image.part not in self._offers else ""
-            # What was placed before stays, unless a model has looked at it anew.
-            if not image.decided_by and (mine or not (image.eye or image.conflict)):
-                told = next((each for each in mine if each.eye or each.conflict), Reading(""))
-                image.eye, image.conflict = eye_of(image.claimed_eye, told.eye, told.conflict)  # type: ignore[arg-type]
-        session.flush()
+            # What was placed before stays, unless somebody has looked at it anew.
+            if image.decided_by or not (mine or not (image.eye or image.conflict)):
+                continue
+            told = next((each for each in mine if each.eye or each.conflict), Reading(""))
+            # The same bytes may come under two names, and are read once: each image's own name speaks, too.
+            named = reconcile({"image": told.eye, "file name": eye_from_name(image.name)})
+            image.eye, image.conflict = eye_of(
+                side(image.claimed_eye),
+                named.eye,
+                told.conflict or named.conflict,
+            )
+        for image in images:
+            others = [each for each in images if (each.part, each.sha256) == (image.part, image.sha256)]
+            if len({each.eye for each in others if each.eye}) > 1 and not image.decided_by:
+                image.conflict = SAME_PICTURE
+        for image in images:
+            image.eye = "" if image.conflict else image.eye
+        case.held = [f"{image.part}/{image.place}" for image in images if image.conflict]
 
     def _conclude(self, work: Work, case: Case) -> None:
         """Make each eye's answer of its images, and the case's urgency of both."""
         images = images_of(work.session, case.id)
         merged = merge(seen_of(images, findings_of(work.session, case.id)), offers=self._offers)
         case.unavailable = dict(merged.unavailable)
-        case.held = [f"{image.part}/{image.place}" for image in images if image.conflict]
         if case.door == "report":  # nothing to look at: it asks for a text
             case.unavailable = {}
         self._rank(case, merged)
@@ -182,7 +207,15 @@ class Reader:
         """Say how urgent a case is."""
         order = order_of(case)
         found = urgency(merged, od=order.od, os=order.os, rules=self._rules)
-        case.urgency, case.urgency_rank, case.rules = found.word, found.rank, self._rules.title
+        set_urgency(case, found)
+
+
+def _header_eye(data: bytes) -> Eye:
+    """Which eye a file's header says it shows, read in a child process; empty where it does not say it."""
+    try:
+        return contents(data, source="image").eye
+    except ImageRefused:
+        return ""
 
 
 def _bad(quality: str) -> bool:

@@ -105,6 +105,7 @@ class Picture(BaseModel):
         path: Where it lies below the image root; empty when its bytes came along.
         data: Its bytes; empty when it has a path.
         name: What the sender calls the file, to tell an eye from; never shown to anybody but doctors.
+        field: The contract's own name of the field that speaks of it, for problems.
 
     Example:
         >>> Picture(part="fundus", eye="OD", path="a/1.jpg").data
@@ -121,6 +122,7 @@ class Picture(BaseModel):
     path: str = ""
     data: bytes = b""
     name: str = ""
+    field: str = ""
 
 
 class Order(BaseModel):

@@ -113,7 +113,9 @@ def purge(
     cases = images = 0
     while True:
         with database.write() as work:
-            batch = work.session.scalars(select(Case).where(old).order_by(Case.changed_at).limit(_BATCH)).all()
+            # Locked, and asked again once it is: a doctor may just have opened an amendment.
+            wanted = select(Case).where(old).order_by(Case.changed_at).limit(_BATCH)
+            batch = work.session.scalars(wanted.with_for_update(skip_locked=True)).all()
             for case in batch:
                 images += _take_out(work, store, case, actor=actor)
         cases += len(batch)

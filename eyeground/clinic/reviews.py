@@ -7,20 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from eyeground.clinic.cases import Stale, add_job, advance, changed, find, findings_of, images_of
+from eyeground.clinic.answering import merged_of, spoken_of
+from eyeground.clinic.cases import (
+    Stale,
+    add_job,
+    advance,
+    changed,
+    find,
+    findings_of,
+    images_of,
+    order_of,
+    set_urgency,
+)  # fmt: skip
 from eyeground.clinic.clock import now
 from eyeground.clinic.db.database import Database, Work
 from eyeground.clinic.db.tables import Case, Finding, Job, Review
 from eyeground.clinic.exchange.report import ANSWERED
-from eyeground.clinic.eyes import seen_of
-from eyeground.clinic.findings import EYES, FINDINGS, merge
+from eyeground.clinic.findings import EYES, FINDINGS, Merged
 from eyeground.clinic.moments import reached
-from eyeground.clinic.records import Opinion
-from eyeground.clinic.states import OPEN, Forbidden, Role
+from eyeground.clinic.records import Opinion, Said
+from eyeground.clinic.states import OPEN, Forbidden, OutOfTurn, Role
+from eyeground.clinic.urgency import Rules, Urgency, urgency
 from eyeground.images.retinal_image import Eye
-
-_ALL = {part: set(findings) for part, findings in FINDINGS.items()}
 
 
 class OpinionRefused(ValueError):
@@ -55,13 +65,14 @@ class Reviews:
     Args:
         database: Where cases live.
         key: Signs what is signed; 32 bytes.
+        rules: What makes a case urgent.
 
     References:
         docs/clinic.md.
     """
 
-    def __init__(self, database: Database, *, key: bytes) -> None:
-        self._database, self._key = database, key
+    def __init__(self, database: Database, *, key: bytes, rules: Rules) -> None:
+        self._database, self._key, self._rules = database, key, rules
 
     def save(self, case_id: str, opinion: Opinion, *, version: int, doctor: Doctor) -> int:
         """Keep a draft.
@@ -117,6 +128,10 @@ class Reviews:
             if image is None:
                 raise OpinionRefused(f"the case has no image {place}")
             image.eye, image.conflict, image.decided_by = eye, "", doctor.account
+            # What was written before was written about the other eye.
+            draft = self._draft(work, case)
+            if draft is not None:
+                draft.opinion = draft.opinion | {"eyes": {}}
             self._again(work, case, doctor, place=place, eye=eye)
             return case.version
 
@@ -164,13 +179,16 @@ class Reviews:
         with self._database.write() as work:
             case = self._open(work, case_id, version, doctor)
             if case.held:
-                raise Forbidden("which eye an image shows is contradictory: decide that first")
+                raise OutOfTurn("which eye an image shows is contradictory: decide that first")
             if opinion is not None:
                 self._write(work, case, opinion, doctor)
             review = self._draft(work, case)
             if review is None:
                 raise OpinionRefused("there is no opinion yet: write one, then sign it")
-            self._complete(work, case, Opinion.model_validate(review.opinion))
+            spoken = Opinion.model_validate(review.opinion)
+            self._complete(work, case, spoken)
+            # From here on the doctor's word decides how urgent it is, not the models'.
+            set_urgency(case, self.rank(work.session, case, spoken))
             findings, images = findings_of(work.session, case_id), self._images(work, case_id)
             # All at once, or the database would see a signed opinion without its seal.
             with work.session.no_autoflush:
@@ -184,6 +202,24 @@ class Reviews:
             version = case.version
         reached("signed")
         return version
+
+    def rank(self, session: Session, case: Case, opinion: Opinion) -> Urgency:
+        """Say how urgent a case is by what a doctor says of it.
+
+        Args:
+            session: An open transaction.
+            case: The case.
+            opinion: What the doctor says.
+
+        Returns:
+            The urgency; what the doctor left open counts as not known.
+        """
+        merged = merged_of(session, case.id)
+        values, unavailable = spoken_of(merged, case, opinion)
+        said = {key: {name: Said(value=value) for name, value in each.items()} for key, each in values.items()}
+        told = Merged(said, merged.quality, {}, unavailable, {})
+        order = order_of(case)
+        return urgency(told, od=order.od, os=order.os, rules=self._rules)
 
     def amend(self, case_id: str, *, reason: str, version: int, doctor: Doctor) -> int:
         """Open a new version of a report that is out; the one before stays as it is.
@@ -233,7 +269,7 @@ class Reviews:
         if doctor.role != "doctor":
             raise Forbidden(f"an opinion is a matter of doctor, not of {doctor.role}")
         if case.state not in OPEN:
-            raise Forbidden(f"the case is {case.state.replace('_', ' ')}: nothing is written now")
+            raise OutOfTurn(f"the case is {case.state.replace('_', ' ')}: nothing is written now")
         return case
 
     def _draft(self, work: Work, case: Case) -> Review | None:
@@ -256,8 +292,10 @@ class Reviews:
 
     def _complete(self, work: Work, case: Case, opinion: Opinion) -> None:
         """Refuse what is not ready to be signed."""
-        merged = merge(seen_of(images_of(work.session, case.id), findings_of(work.session, case.id)), offers=_ALL)
+        merged = merged_of(work.session, case.id)
         missing = [f"{key}: give findings, or say that it cannot be graded" for key in self._asked(work, case, opinion)]
+        shown = {f"{image.part}/{image.eye}" for image in images_of(work.session, case.id)}
+        missing += [f"{key}: there is no image of it" for key in opinion.eyes if key not in shown]
         for key, eye in opinion.eyes.items():
             said = merged.said.get(key, {})
             other = [name for name, value in eye.findings.items() if name in said and said[name].value != value]
@@ -274,14 +312,22 @@ class Reviews:
 
     def _asked(self, work: Work, case: Case, opinion: Opinion) -> list[str]:
         """Eyes of which there are images and no verdict."""
-        keys = dict.fromkeys(f"{image.part}/{image.eye}" for image in images_of(work.session, case.id) if image.eye)
+        images = images_of(work.session, case.id)
+        keys = dict.fromkeys(f"{image.part}/{image.eye or f'image {image.place}'}" for image in images)
         given = {key for key, eye in opinion.eyes.items() if eye.ungradable or eye.findings}
         return [key for key in keys if key not in given]
 
     def _again(self, work: Work, case: Case, doctor: Doctor, **detail: Any) -> None:
         """Send a case back to the models."""
         if work.session.get(Job, case.id) is not None:
-            raise Forbidden("the case is being worked on: wait a moment")
+            raise OutOfTurn("the case is being worked on: wait a moment")
+        images = images_of(work.session, case.id)
+        for finding in findings_of(work.session, case.id):
+            if not finding.said:  # nothing could be said then; it may be now
+                work.session.delete(finding)
+                for image in images:
+                    image.quality = "" if image.sha256 == finding.image_sha256 else image.quality
+        work.session.flush()
         advance(work, case, "reread", actor=doctor.account, role=doctor.role, **detail)
         add_job(work, case, "read")
 
@@ -308,7 +354,7 @@ def signature_of(review: Review, case: Case, findings: list[Finding], images: li
     """
     told = [
         case.id, case.site, case.body_sha256, case.order, review.revision, review.opinion, review.doctor,
-        review.doctor_name, review.signed_at, images,
+        review.doctor_name, review.signed_at, case.urgency, case.rules, images,
         [(each.image_sha256, each.model_id, each.said) for each in findings],
     ]  # fmt: skip
     return hmac.new(key, json.dumps(told, sort_keys=True, ensure_ascii=False).encode(), hashlib.sha256).hexdigest()

@@ -68,12 +68,12 @@ class Service:
             A worker, not running yet.
         """
         settings = self.settings
-        reader = Reader(self.database, self.store, graders=graders, rules=self.rules, release=settings.release)
+        reader = Reader(self.database, self.store, graders=graders, rules=self.rules)
         return Worker(
             intake=self.intake,
             jobs=Jobs(self.database, reader, lease_s=settings.lease_s, tries=settings.tries),
             reader=reader,
-            outbox=Outbox(self.database, lease_s=settings.lease_s),
+            outbox=Outbox(self.database, site=settings.site, lease_s=settings.lease_s),
             connect=self.connect,
             receives=sorted(contracts()),
             sends=sorted(contract.SENDS for contract in contracts().values()),
@@ -116,10 +116,12 @@ def open_service(settings: Settings) -> Service:
         max_image_bytes=settings.max_image_bytes,
         max_images=settings.max_images,
         tries=settings.tries,
+        release=settings.release,
     )
-    reviews = Reviews(database, key=signing_key(secret))
+    rules = read_rules(settings.rules)
+    reviews = Reviews(database, key=signing_key(secret), rules=rules)
     letters = DeadLetters(database, intake, reviews)
-    return Service(settings, database, store, intake, reviews, letters, read_rules(settings.rules))
+    return Service(settings, database, store, intake, reviews, letters, rules)
 
 
 def signing_key(secret: str) -> bytes:

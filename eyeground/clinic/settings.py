@@ -73,8 +73,8 @@ class Settings(BaseSettings):
 
     home: Path = Path("clinic")
     site: str = Field("default", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    database_url: str = ""
-    queue_url: str = "sql:"
+    database_url: str = Field("", repr=False)  # both may hold a password
+    queue_url: str = Field("sql:", repr=False)
     queue_type: Literal["classic", "quorum"] = "classic"
     blob_url: str = ""
     s3_endpoint: str = ""
@@ -122,7 +122,9 @@ class Settings(BaseSettings):
     @classmethod
     def _embedded(cls, told: dict[str, Any]) -> dict[str, Any]:
         """What is not set lies in the home folder."""
-        home = Path(told.get("home", "clinic"))
+        named = told.get("home", "clinic")
+        # What is no path is told as a fault of its own, beside all others.
+        home = Path(named if isinstance(named, str | Path) else "clinic")
         told = dict(told)
         told["database_url"] = told.get("database_url") or f"sqlite:///{home / 'clinic.db'}"
         told["blob_url"] = told.get("blob_url") or f"file:{home / 'images'}"
@@ -262,8 +264,10 @@ def make_secret(**given: Any) -> Path | None:
 
 def _told_secret(given: dict[str, Any]) -> bool:
     """Whether somebody has set a secret, good or not."""
-    file = os.environ.get(f"{PREFIX}CONFIG", "")
-    in_file = tomllib.loads(Path(file).read_text("utf-8")).get("secret") if file else ""
+    file, in_file = os.environ.get(f"{PREFIX}CONFIG", ""), ""
+    if file:
+        with suppress(OSError, ValueError):  # a file that cannot be read is told by ``read_settings``
+            in_file = tomllib.loads(Path(file).read_text("utf-8")).get("secret", "")
     return any(map(_plain, (given.get("secret"), os.environ.get(f"{PREFIX}SECRET"), in_file)))
 
 

@@ -28,14 +28,18 @@ _WHO: Final[Mapping[Step, tuple[Role, ...]]] = {
     "present": ("service",),
     "release": ("service",),
     "release_unsigned": ("service",),
-    "reread": ("doctor", "operator"),
+    "reread": ("doctor", "operator", "admin"),
     "sign": ("doctor",),
     "amend": ("doctor",),
 }
 
 
 class Forbidden(ValueError):
-    """A step that may not be taken: not from this state, not by this person, or not in this service."""
+    """A step that may not be taken: not by this person, or not in this service."""
+
+
+class OutOfTurn(Forbidden):
+    """A step that does not follow: the case stands elsewhere."""
 
 
 def after(state: State, step: Step, *, role: Role, release: Release = "signed") -> State:
@@ -51,7 +55,8 @@ def after(state: State, step: Step, *, role: Role, release: Release = "signed") 
         Where the case is then.
 
     Raises:
-        Forbidden: If the step does not follow, the role may not take it, or the service only releases what is signed.
+        Forbidden: If the role may not take it, or the service only releases what is signed.
+        OutOfTurn: If the step does not follow.
 
     Example:
         >>> after("in_review", "sign", role="doctor")
@@ -69,5 +74,5 @@ def after(state: State, step: Step, *, role: Role, release: Release = "signed") 
         raise Forbidden(f"{step} is a matter of {' or '.join(_WHO[step])}, not of {role}")
     if step not in _AFTER[state]:
         offers = ", ".join(_AFTER[state])
-        raise Forbidden(f"the case is {state.replace('_', ' ')}: {step} does not follow; what does: {offers}")
+        raise OutOfTurn(f"the case is {state.replace('_', ' ')}: {step} does not follow; what does: {offers}")
     return _AFTER[state][step]

@@ -257,6 +257,7 @@ def urgency(merged: Merged, *, od: EyeExam = EyeExam(), os: EyeExam = EyeExam(),
         docs/clinic.md.
     """
     found = [*_of_findings(merged, rules), *_of_states(merged, rules), *_of_exams(od, os, rules)]
+    found = found or [(rules.states.failed, "nothing is known", "尚无结论")]
     rank = min(rules.rank(word) for word, _, _ in found)
     level = rules.levels[rank]
     decisive = [(en, zh) for word, en, zh in found if word == level.word]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from eyeground.clinic.answering import answer_of
@@ -103,9 +103,9 @@ def case_view(session: Session, case_id: str, *, site: str = "") -> dict[str, An
         site: Whose it must be; empty = anybody's.
 
     Returns:
-        Plain values: ``id, request_id, site, queue, door, state, version, revision, held, unavailable, urgency, rules,
-        received_at, changed_at, working, order, draft, images, findings, answered`` (what the models say),
-        ``reviews``, ``answers`` (what went out) and ``history``.
+        Plain values: ``id, request_id, site, queue, door, state, version, revision, held, unavailable, urgency,
+        reasons, rules, received_at, changed_at, working, order, draft, images, findings, answered`` (what the models
+        say), ``reviews``, ``answers`` (what went out) and ``history``.
 
     Raises:
         NoSuchCase: If there is none, or it is another site's.
@@ -128,6 +128,7 @@ def case_view(session: Session, case_id: str, *, site: str = "") -> dict[str, An
         "unavailable": dict(case.unavailable),
         "urgency": case.urgency,
         "urgency_rank": case.urgency_rank,
+        "reasons": dict(case.reasons),
         "rules": case.rules,
         "received_at": case.received_at,
         "changed_at": case.changed_at,
@@ -247,22 +248,6 @@ def find_request(session: Session, *, site: str, queue: str, request_id: str) ->
     if found is None:
         raise NoSuchCase("there is no such request")
     return found
-
-
-def counts(session: Session) -> dict[str, int]:
-    """Count cases by state.
-
-    Args:
-        session: An open transaction.
-
-    Returns:
-        State -> how many; states without a case are left out.
-
-    References:
-        Our own.
-    """
-    rows = session.execute(select(Case.state, func.count()).group_by(Case.state)).tuples()
-    return dict(rows.all())
 
 
 def _of_site(session: Session, case_id: str, site: str) -> Case:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from eyeground.atomic_file import flush_folder, write_whole
 from eyeground.clinic.exchange.contract import dumps, parse
+from eyeground.clinic.log import failed
 from eyeground.clinic.records import Picture
 from eyeground.clinic.refusal import Problem, Refused
 from eyeground.clinic.sources import fetch
@@ -21,8 +22,10 @@ REQUEST: Final = "request.json"
 PROBLEMS: Final = "problems.json"
 _MOST_FILES: Final = 2000
 _DEEPEST: Final = 4  # folders below a visit's own
-_MOST_BYTES: Final = 192 * 2**20  # a third more as base64, which is what a message may have
 _MOST_REQUEST_BYTES: Final = 2**20
+# How long a visit is left alone that cannot be read or moved: at first, and at most.
+_LEFT_S: Final = 60.0
+_LONGEST_LEFT_S: Final = 960.0
 _EYES: Final = ("left_eye", "right_eye", "left_anterior", "right_anterior")
 # Name, size, time of change and file number: what changes while something is still being copied.
 _Look = tuple[tuple[str, int, int, int], ...]
@@ -60,6 +63,7 @@ class Watched:
         folder: The folder; it is made if it is missing.
         quiet_s: How long a visit must not have changed. Unit: s.
         max_image_bytes: Largest image let in. Unit: bytes.
+        max_message_bytes: Longest message that a visit may become. Unit: bytes.
         now: A clock that only goes on. Unit: s.
 
     Example:
@@ -79,11 +83,14 @@ class Watched:
         *,
         quiet_s: float = 2.0,
         max_image_bytes: int = 32 * 2**20,
+        max_message_bytes: int = 48 * 2**20,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = folder
-        self._quiet_s, self._max_image_bytes, self._now = quiet_s, max_image_bytes, now
+        self._quiet_s, self._now = quiet_s, now
+        self._max_image_bytes, self._max_message_bytes = max_image_bytes, max_message_bytes
         self._seen: dict[str, tuple[_Look, float]] = {}
+        self._left: dict[str, tuple[float, float]] = {}  # until when, and for how long
         folder.mkdir(parents=True, exist_ok=True)
 
     def ready(self) -> list[Found]:
@@ -91,17 +98,23 @@ class Watched:
 
         Returns:
             What has not changed for ``quiet_s``, sorted by name. An empty folder is never ready: somebody is about to
-            fill it.
+            fill it. Nor is one that cannot be read, or was left alone.
 
         Raises:
-            OSError: If the folder cannot be read.
+            OSError: If the watched folder itself cannot be read.
         """
         moment, before, self._seen = self._now(), self._seen, {}
         found = []
-        for name in sorted(os.listdir(self.folder)):  # noqa: PTH208
-            if name.startswith(".") or name in (DONE, REFUSED):
+        names = sorted(os.listdir(self.folder))  # noqa: PTH208
+        self._left = {name: self._left[name] for name in names if name in self._left}
+        for name in names:
+            if name.startswith(".") or name in (DONE, REFUSED) or moment < self._left.get(name, (moment, 0.0))[0]:
                 continue
-            look = tuple(sorted(_look(self.folder, name)))
+            try:
+                look = tuple(sorted(_look(self.folder, name)))
+            except OSError as error:  # another user's folder costs the others nothing
+                self.leave(name, error)
+                continue
             if not look:
                 continue
             old, since = before.get(name, ((), moment))
@@ -131,7 +144,8 @@ class Watched:
         """
         if len(visit.files) > _MOST_FILES:
             raise Refused([Problem(code="too_many_images", where="photos")])
-        if visit.size_bytes > _MOST_BYTES:
+        # Three bytes are four letters of base64. The intake counts the whole message; this spares reading it.
+        if visit.size_bytes * 4 // 3 > self._max_message_bytes:
             raise Refused([Problem(code="too_large")])
         place = self.folder / visit.name
         if place.is_symlink():
@@ -154,6 +168,19 @@ class Watched:
         rest = {key: value for key, value in told.items() if key != name}
         known = patient.get("patient_id") or visit.name
         return sealed({**rest, name: {**patient, "patient_id": known, "photos": filled}})
+
+    def leave(self, name: str, error: OSError) -> None:
+        """Leave a visit alone for a while, longer each time; that it cannot be read or moved is logged once.
+
+        Args:
+            name: The visit's.
+            error: What happened.
+        """
+        _, before_s = self._left.get(name, (0.0, 0.0))
+        pause_s = min(_LONGEST_LEFT_S, 2 * before_s) if before_s else _LEFT_S
+        self._left[name] = (self._now() + pause_s, pause_s)
+        if not before_s:
+            failed("visit_left", error)
 
     def done(self, visit: Found, case_id: str) -> None:
         """Put a visit aside that is a case now; killed before, it is found again and is the same message.
@@ -194,6 +221,7 @@ class Watched:
         flush_folder(target.parent)
         flush_folder(self.folder)
         self._seen.pop(visit.name, None)
+        self._left.pop(visit.name, None)
 
     def _images(self, name: str, inside: Sequence[str]) -> list[tuple[str, bytes]]:
         """All images of a visit; a file of another kind stays what it is."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from eyeground.clinic.blobs.store import StoreLost
 from eyeground.clinic.db.database import DatabaseLost
@@ -18,9 +18,11 @@ from eyeground.clinic.reading import Read, Reader
 from eyeground.clinic.states import Forbidden
 
 CONSUMERS_GONE: Final = 75  # EX_TEMPFAIL of sysexits.h: start it again
-_BATCH: Final = 32
+# Messages held at once: each may bring some ten megabytes.
+_BATCH: Final = 4
 _IDLE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
+_Given = TypeVar("_Given")
 
 
 class Worker:
@@ -124,7 +126,7 @@ class Worker:
             Arrived(each.queue, each.message.body, self._site, redelivered=each.redelivered) for each in arrived
         ]
         try:
-            outcomes = await asyncio.to_thread(self._intake.admit, messages)
+            outcomes = await _in_thread(self._intake.admit, messages)
         except (DatabaseLost, StoreLost) as error:
             failed("intake_waits", error, count=len(arrived))
             for each in arrived:
@@ -144,7 +146,7 @@ class Worker:
         pause = _Pause()
         while not self._stop.is_set():
             try:
-                taken = await asyncio.to_thread(self._jobs.take)
+                taken = await _in_thread(self._jobs.take)
                 if taken is None:
                     await self._until(self._work_waits, _IDLE_S)
                     continue
@@ -153,6 +155,9 @@ class Worker:
             except (DatabaseLost, StoreLost) as error:
                 failed("work_waits", error)
                 await self._pause(pause.next())
+            except Exception as error:  # noqa: BLE001 - one job that nobody can even take must not stop the others
+                failed("work_failed", error)
+                await self._pause(pause.next())
 
     async def _do(self, taken: Taken) -> None:
         """Do one job, and let others know meanwhile that it is being done."""
@@ -160,7 +165,7 @@ class Worker:
         done = asyncio.Event()
         keeping = asyncio.ensure_future(self._keep(taken, done))
         try:
-            read = await asyncio.to_thread(self._look, taken)
+            read = await _in_thread(self._look, taken)
             looked: Exception | None = None
         except Exception as error:  # noqa: BLE001 - whatever a model raises, the next case is not to suffer for it
             looked = error
@@ -168,14 +173,14 @@ class Worker:
             done.set()
         await keeping  # nobody else changes the token now
         if isinstance(looked, InterruptedError | DatabaseLost | StoreLost):
-            await asyncio.to_thread(self._jobs.give_back, taken)
+            await _in_thread(self._jobs.give_back, taken)
             if not isinstance(looked, InterruptedError):
                 raise looked
             return
         try:
             if looked is not None:
                 raise looked
-            await asyncio.to_thread(self._jobs.finish, taken, read)
+            await _in_thread(self._jobs.finish, taken, read)
         except LeaseLost:
             say("lease_lost", case=taken.case_id)
         except (DatabaseLost, StoreLost):
@@ -205,7 +210,7 @@ class Worker:
             except TimeoutError:
                 pass
             try:
-                await asyncio.to_thread(self._jobs.keep, taken)
+                await _in_thread(self._jobs.keep, taken)
             except LeaseLost:
                 return
             except DatabaseLost as error:
@@ -214,7 +219,7 @@ class Worker:
     async def _unless_lost(self, act: Callable[[Taken], object], taken: Taken) -> None:
         """Give a job back, unless somebody else has it by now."""
         try:
-            await asyncio.to_thread(act, taken)
+            await _in_thread(act, taken)
         except LeaseLost:
             say("lease_lost", case=taken.case_id)
 
@@ -271,6 +276,18 @@ class Worker:
         stopping.cancel()
         waiting.cancel()
         event.clear()
+
+
+async def _in_thread(act: Callable[..., _Given], *words: object) -> _Given:
+    """Do what takes time beside the event loop."""
+
+    def whole() -> _Given:
+        try:
+            return act(*words)
+        except StopIteration as error:  # it cannot pass through a future: whoever waits would wait for ever
+            raise RuntimeError("a StopIteration escaped") from error
+
+    return await asyncio.to_thread(whole)
 
 
 def _alone(arrived: Sequence[Delivery]) -> list[list[Delivery]]:

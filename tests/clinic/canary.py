@@ -38,7 +38,8 @@ class Canary:
     @property
     def person(self) -> dict[str, Any]:
         """As a message has it."""
-        return {"patient_id": f"PIDCNRY{self.number}", "name": self.name, "phone": f"+861397700{self.number:04}", "age": 50}
+        phone = f"+861397700{self.number:04}"
+        return {"patient_id": f"PIDCNRY{self.number}", "name": self.name, "phone": phone, "age": 50}
 
     def message(self, photos: Sequence[Any] | None = None, **more: Any) -> bytes:
         """A patient message."""

@@ -60,7 +60,7 @@ def encoded(data: bytes) -> str:
 def work_off(service: Service, graders: Sequence[Grader]) -> int:
     """Do all that is in line, as a worker would; how many jobs that was. What fails rests, and is not tried again."""
     settings = service.settings
-    reader = Reader(service.database, service.store, graders=graders, rules=service.rules, release=settings.release)
+    reader = Reader(service.database, service.store, graders=graders, rules=service.rules)
     jobs = Jobs(service.database, reader, lease_s=settings.lease_s, tries=settings.tries)
     done = 0
     while (taken := jobs.take()) is not None:

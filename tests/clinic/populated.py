@@ -59,7 +59,7 @@ async def _send(service: Service) -> None:
     transport = service.connect()
     await transport.open((), ("screening_result", "screening"))
     try:
-        while await Outbox(service.database, lease_s=30.0).send(transport):
+        while await Outbox(service.database, site=service.settings.site, lease_s=30.0).send(transport):
             pass
         await transport.send("screening", Message(b"\x00\xff waits", "m-1", {"revision": "1"}))
     finally:

@@ -380,6 +380,35 @@ def test_memory_stays_flat_over_many_megabytes(tmp_path: Path) -> None:
     service.close()
 
 
+def test_long_messages_are_saved_a_few_at_a_time(tmp_path: Path) -> None:
+    """Rows of a queue may hold 48 MiB each; 60 of 1 MiB here."""
+    import tracemalloc
+
+    from eyeground.clinic.db.tables import QueuedMessage
+
+    service = populated_in(tmp_path / "old", released=0, waiting=0)
+    for _ in range(60):
+        with service.database.write() as work:
+            work.session.add(QueuedMessage(queue="screening", body=os.urandom(2**20), headers={}))
+    tracemalloc.start()
+    backup(service.database.engine, service.store, tmp_path / "b.tar", secret=SECRET)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (tmp_path / "b.tar").stat().st_size > 60 * 2**20
+    assert peak < 32 * 2**20
+    service.close()
+
+
+def test_tables_that_are_set_up_and_hold_nothing_are_empty(archive: Path, tmp_path: Path) -> None:
+    """A unit sets them up before anybody can restore."""
+    url = f"sqlite:///{tmp_path}/new.db"
+    engine = open_engine(url)
+    migrate(engine)
+    engine.dispose()
+    put_back(archive, url, Folder(tmp_path / "new"))
+    assert len(tables(url)["cases"]) == 5
+
+
 def test_the_negative_control_a_backup_without_one_moment_is_caught(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -282,7 +282,7 @@ def _release(service: Service) -> None:
     async def send() -> None:
         transport = service.connect()
         await transport.open([], ["screening_result"])
-        while await Outbox(service.database, lease_s=30).send(transport):
+        while await Outbox(service.database, site=service.settings.site, lease_s=30.0).send(transport):
             continue
 
     asyncio.run(send())

@@ -94,7 +94,7 @@ def test_r13_short(site: Site) -> None:
 def test_r13_fifty_thousand_queued(site: Site) -> None:
     figures = long_queue(site, queued=50_000, warm=3_000, done=6_000)
     scoreboard.write("r13", **figures)
-    assert figures["last_kib"] < figures["first_kib"] * 1.05
+    assert figures["last_kib"] < figures["first_kib"] * 1.1
 
 
 # R10. A full disk at each stage: what fails is told, nothing that was there is lost, and after the disk has room again

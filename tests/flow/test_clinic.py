@@ -121,7 +121,7 @@ async def _once(service: Service) -> None:
         service.intake.admit([Arrived(each.queue, each.message.body, "default") for each in arrived])
         for each in arrived:
             await each.acknowledge()
-    await Outbox(service.database, lease_s=30.0).send(transport)
+    await Outbox(service.database, site=service.settings.site, lease_s=30.0).send(transport)
     await transport.close()
 
 
@@ -159,6 +159,29 @@ def test_init_makes_what_is_missing_and_nothing_twice(eyeground: Call, home: Pat
     assert (again["changes"], again["tokens"], again["secret"]) == ([], {}, None)
     assert (home / "secret").read_text() == secret
     assert answered(eyeground, "clinic", "verify-audit")["lines"] == 1
+
+
+def test_a_token_is_shown_only_where_somebody_asks_for_it(eyeground: Call, home: Path) -> None:
+    """Under systemd the output goes into a journal that others can read."""
+    quiet = eyeground("clinic", "init")
+    assert (quiet.code, "its token" in quiet.err + quiet.out) == (0, False)
+    assert "none yet" in quiet.err
+    asked = eyeground("clinic", "init", "--admin")
+    assert "admin: its token is shown this once" in asked.err
+    after = eyeground("clinic", "init", "--admin")
+    assert (after.code, "its token" in after.err) == (0, False)
+    assert "none yet" not in after.err
+
+
+def test_a_backup_is_restored_where_a_unit_has_set_up(
+    eyeground: Call, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered(eyeground, "clinic", "backup", tmp_path / "b.tar")
+    monkeypatch.setenv("EYEGROUND_CLINIC_SECRET", (ready / "secret").read_text().strip())
+    monkeypatch.setenv("EYEGROUND_CLINIC_HOME", str(tmp_path / "new"))
+    assert eyeground("clinic", "init").code == 0
+    answered(eyeground, "clinic", "restore", tmp_path / "b.tar")
+    refused(eyeground("clinic", "account", "li", "--role", "doctor"), "there is an account of that name")
 
 
 def test_a_secret_that_was_lost_is_not_replaced(eyeground: Call, home: Path) -> None:
@@ -268,6 +291,7 @@ def test_only_a_doctor_writes_and_only_as_somebody(eyeground: Call, ready: Path,
         (["review", "--state", "lost"], ["--state lost"]),
         (["sign", "0a", "--as", "li"], ["no case's id begins with 0a"]),
         (["amend", "0a", "--as", "li", "--reason", "x"], ["no case's id begins with 0a"]),
+        (["amend", "0a", "--as", "li", "--reason", "\udcff"], ["--reason: holds control characters"]),
         (["replay"], ["say which"]),
         (["replay", "7"], ["no such dead letter"]),
         (["account", "x"], ["say --role"]),
@@ -330,7 +354,10 @@ def test_dead_letters_are_listed_without_what_was_sent_and_replayed(
     [letter] = json.loads(told.out)["letters"]
     assert letter["code"] == "image_missing"
     assert "Canary" not in told.out + told.err
-    refused(eyeground("clinic", "submit", "--message", message, "--wait"), "no such image")
+    # What an earlier sending came to says nothing of this one.
+    again = eyeground("clinic", "submit", "--message", message, "--wait", "--timeout", 1)
+    refused(again, f"is dead letter {letter['id']}", code=1)
+    worked()
     assert answered(eyeground, "clinic", "replay", letter["id"])["replayed"] == 0
     Image.new("RGB", (90, 90)).save(tmp_path / "root" / "eye_OD.png")
     assert answered(eyeground, "clinic", "replay", "--all")["letters"][0]["outcome"] == "admitted"
@@ -347,6 +374,39 @@ def test_a_broken_trail_ends_with_code_1_and_the_line(eyeground: Call, ready: Pa
         connection.execute(text("update audit set actor = 'somebody' where seq = 2"))
     engine.dispose()
     refused(eyeground("clinic", "verify-audit"), "broken at line 2", code=1)
+
+
+def test_what_was_signed_and_changed_ends_with_code_1_and_the_case(
+    eyeground: Call, ready: Path, images: list[Path]
+) -> None:
+    answered(eyeground, "clinic", "submit", *images)
+    worked()
+    case = waiting(eyeground)[0]["id"]
+    answered(eyeground, "clinic", "review", case, "--accept", "--conclusion", "So", "--as", "li")
+    signed = answered(eyeground, "clinic", "sign", case, "--as", "li", "--yes")
+    assert signed["revision"] == 1
+    assert answered(eyeground, "clinic", "verify-audit")["whole"] is True
+    engine = open_engine(f"sqlite:///{ready}/clinic.db")
+    with engine.execution_options(eyeground_writes=True).begin() as connection:
+        connection.execute(text("update images set eye = 'OS'"))
+        connection.execute(text("drop trigger audit_no_update"))
+        connection.execute(text("update audit set actor = 'somebody' where seq = 2"))
+    engine.dispose()
+    refused(eyeground("clinic", "verify-audit"), "broken at line 2", case, "not what was signed", code=1)
+
+
+def test_rubbish_is_dismissed_by_command(eyeground: Call, ready: Path) -> None:
+    service = open_service(read_settings())
+    service.intake.admit([Arrived("check", b"no json", "default"), Arrived("check", b"[]", "default")])
+    service.close()
+    refused(eyeground("clinic", "dead-letters", "--dismiss", 1, "--as", "li"), "operator or admin")
+    told = answered(eyeground, "clinic", "dead-letters", "--dismiss", 1)
+    assert [(each["id"], each["outcome"]) for each in told["letters"]] == [(1, "dismissed")]
+    answer = eyeground("clinic", "dead-letters", "--dismiss", 1, "--dismiss", 2, "--json")
+    refused(answer, "no such dead letter")
+    assert json.loads(answer.out)["error"].startswith("1: there is no such dead letter")
+    assert answered(eyeground, "clinic", "dead-letters")["letters"] == []
+    refused(eyeground("clinic", "dead-letters", "--dismiss", 1, "--all"), "say one of them")
 
 
 def test_a_backup_moves_to_another_home(

@@ -16,13 +16,15 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
 ) -> None:
-    """Try dead letters again; one that is refused again stays where it is."""
-    from eyeground.cli.clinic_letters import letter_json, replay_letters
+    """Try dead letters again; one that is refused again stays where it is, and none costs the others anything."""
+    from eyeground.cli.clinic_letters import replay_letters
     from eyeground.cli.clinic_opening import acting, opened, settings_of
     from eyeground.cli.console import answer
 
     with opened(settings_of(config)) as service:
-        letters = replay_letters(service, numbers or (), every=every, actor=acting(service, account))
-    taken = sum(bool(each.replayed_at) for each in letters)
-    told = {"replayed": taken, "letters": [letter_json(each) for each in letters]}
-    answer(told, as_json=as_json, last_line=f"taken: {taken} of {len(letters)}")
+        dealt = replay_letters(service, numbers or (), every=every, actor=acting(service, account))
+    taken = sum(bool(each.replayed_at) for each in dealt.letters)
+    last_line = f"taken: {taken} of {len(dealt.letters) + len(dealt.faults)}"
+    answer({"replayed": taken, **dealt.to_json()}, as_json=as_json, last_line=last_line)
+    if dealt.code:
+        raise typer.Exit(dealt.code)

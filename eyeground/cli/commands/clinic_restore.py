@@ -14,7 +14,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
 ) -> None:
-    """Check an archive and fill an empty service from it, without 'init'; it needs the secret of its writer."""
+    """Check an archive and fill an empty service from it; it needs no 'init', but the secret of its writer."""
     from eyeground.cli.clinic_keeping import read_backup, saved_json
     from eyeground.cli.clinic_opening import settings_of
     from eyeground.cli.console import answer

@@ -28,10 +28,10 @@ def command(
 
     with opened(settings_of(config)) as service:
         doctor = acting(service, account)
-        case_id, now_at = sign_case(service, case, version=version, doctor=doctor, yes=yes)
-        told = {"case": case_id, "version": now_at}
+        case_id, now_at, revision = sign_case(service, case, version=version, doctor=doctor, yes=yes)
+        told = {"case": case_id, "version": now_at, "revision": revision}
         last_line = f"signed: {case_id}"
         if wait:
-            told["answer"] = wait_for_answer(service, case_id, timeout_s=timeout)
+            told["answer"] = wait_for_answer(service, case_id, revision=revision, timeout_s=timeout)
             last_line = json.dumps(told["answer"], ensure_ascii=False)
     answer(told, as_json=as_json, last_line=last_line)

@@ -22,15 +22,16 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
 ) -> None:
     """Send a request as a site does; the same again is the same request."""
-    from eyeground.cli.clinic_messages import message_from, request_of, send_bodies, wait_for_case
+    from eyeground.cli.clinic_messages import last_letter, message_from, request_of, send_bodies, wait_for_case
     from eyeground.cli.clinic_opening import opened, settings_of
     from eyeground.cli.console import answer, tell
 
     body = message_from(files or [], message=message, request_id=request_id, patient=patient)
     with opened(settings_of(config)) as service:
+        newest = last_letter(service)
         send_bodies(service, [body])
         told = {"id": request_of(body)}
         if wait:
-            told["case"], told["state"] = wait_for_case(service, body, timeout_s=timeout)
+            told["case"], told["state"] = wait_for_case(service, body, after=newest, timeout_s=timeout)
             tell(f"case {told['case']} is {told['state'].replace('_', ' ')}")
     answer(told, as_json=as_json, last_line=told["id"])

@@ -26,7 +26,9 @@ class Case(Table):
         unavailable: What could not be answered: ``"<part>/<eye>[.<finding>]"`` -> a word of ``findings.UNAVAILABLE``.
         urgency: A word of the rule set; empty before it is known.
         urgency_rank: 0 is the most urgent; what is not known yet stands at 50.
+        reasons: What made it so urgent: ``{"en": [...], "zh": [...]}``.
         rules: Rule set and version that gave the urgency.
+        release: Whether its results wait for a signature: as the service was set when the request arrived.
         received_at: UTC, ISO.
         changed_at: UTC, ISO.
 
@@ -55,7 +57,9 @@ class Case(Table):
     unavailable: Mapped[dict[str, Any]] = mapped_column(default=dict)
     urgency: Mapped[str] = mapped_column(default="")
     urgency_rank: Mapped[int] = mapped_column(default=50)
+    reasons: Mapped[dict[str, Any]] = mapped_column(default=dict)
     rules: Mapped[str] = mapped_column(default="")
+    release: Mapped[str] = mapped_column(default="signed")
     received_at: Mapped[str]
     changed_at: Mapped[str]
 

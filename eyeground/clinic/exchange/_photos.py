@@ -68,7 +68,8 @@ def _photo(fields: Fields, where: object, told: Any, part: Part, eye: Eye) -> It
     if isinstance(told, str):
         path = fields.path(where, told)
         name = path.rpartition("/")[2]
-        yield Picture(part=part, eye=eye or eye_from_name(name), path=path, name=name)
+        claimed: Eye = eye or eye_from_name(name)
+        yield Picture(part=part, eye=claimed, path=path, name=name, field=fields.place(where))
         return
     if not isinstance(told, dict):
         fields.wrong("wrong_type", where)
@@ -89,7 +90,12 @@ def _photo(fields: Fields, where: object, told: Any, part: Part, eye: Eye) -> It
     claimed = eye or spoken or eye_from_name(name)
     is_anterior = photo.word("part", _PARTS) or part
     yield Picture(
-        part="anterior" if is_anterior == "anterior" else "fundus", eye=claimed, path=path, data=data, name=name
+        part="anterior" if is_anterior == "anterior" else "fundus",
+        eye=claimed,
+        path=path,
+        data=data,
+        name=name,
+        field=fields.place(where),
     )
 
 

@@ -55,7 +55,7 @@ def read(body: bytes) -> Order:
             fields.wrong("wrong_type", name)
             continue
         path = fields.path(name, told)
-        pictures.append(Picture(part=part, eye=eye, path=path, name=path.rpartition("/")[2]))
+        pictures.append(Picture(part=part, eye=eye, path=path, name=path.rpartition("/")[2], field=name))
     if not sent:
         fields.wrong("no_image")
     fields.finish()

@@ -167,5 +167,5 @@ def _ours(key: str) -> str:
     """Bring ``fundus/OD.DR`` to this contract's words: ``right_eye.fundus.DR``."""
     part, _, rest = key.partition("/")
     eye, _, finding = rest.partition(".")
-    side = next(side for side, each in _SIDES.items() if each == eye)
+    side = next((side for side, each in _SIDES.items() if each == eye), "eye_not_decided")
     return ".".join(filter(None, (side, part, finding)))

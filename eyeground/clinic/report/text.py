@@ -246,7 +246,7 @@ def _told(answered: Answered, key: str, names: tuple[str, ...], words: Words) ->
     verbs = ("seen", "not_seen") if answered.signed else ("detected", "not_detected")
     for verb, each in zip(verbs, (there, absent), strict=True):
         if each:
-            yield words.say(f"findings.{verb}") + words.say("list").join(each)
+            yield words.say(f"findings.{verb}", words=words.say("list").join(each))
     unknown = [name for name in names if name not in values]
     reasons = {name: answered.unavailable.get(f"{key}.{name}", "not_assessed") for name in unknown}
     for reason in dict.fromkeys(reasons.values()):

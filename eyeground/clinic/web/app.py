@@ -22,7 +22,7 @@ from eyeground.clinic.log import failed
 from eyeground.clinic.refusal import Refused
 from eyeground.clinic.reviews import OpinionRefused
 from eyeground.clinic.service import Service
-from eyeground.clinic.states import Forbidden
+from eyeground.clinic.states import Forbidden, OutOfTurn
 from eyeground.clinic.web.bodies import schemas
 from eyeground.clinic.web.counting import Counted, Requests
 from eyeground.clinic.web.desk import Desk
@@ -171,8 +171,11 @@ def _add_refusals(app: FastAPI) -> None:
     async def limit(request: Request, error: LimitRefused) -> Response:
         return refuse(error.reason, request.scope)
 
-    async def query(request: Request, _: RequestValidationError) -> Response:
-        return refuse("bad_request", request.scope)
+    async def query(request: Request, error: RequestValidationError) -> Response:
+        # The last word of a place is the name of one of our own parameters; what was sent is not repeated.
+        names = ", ".join(dict.fromkeys(str(each["loc"][-1]) for each in error.errors() if each["loc"][0] == "query"))
+        said = f"{names}: see /openapi.json" if names else ""
+        return turn_away(TurnedAway("bad_query", said=said), request.scope)
 
     async def routing(request: Request, error: HTTPException) -> Response:
         reasons: dict[int, Refusal] = {404: "not_found", 405: "method_not_allowed"}
@@ -190,6 +193,7 @@ def _add_refusals(app: FastAPI) -> None:
         NoSuchCase: away(lambda _: TurnedAway("not_found")),
         NoSuchLetter: away(lambda _: TurnedAway("not_found")),
         Stale: away(lambda error: TurnedAway("stale", version=error.version)),
+        OutOfTurn: away(lambda error: TurnedAway("wrong_state", said=str(error))),
         Forbidden: away(lambda error: TurnedAway("forbidden", said=str(error))),
         OpinionRefused: away(lambda error: TurnedAway("opinion_refused", said=str(error))),
         Refused: message,

@@ -274,6 +274,7 @@ class CaseShape(BaseModel):
         unavailable: What could not be answered, and why.
         urgency: A word of the rule set.
         urgency_rank: 0 is the most urgent.
+        reasons: What made it so urgent, by language.
         rules: Rule set and version.
         received_at: UTC, ISO.
         changed_at: UTC, ISO.
@@ -309,6 +310,7 @@ class CaseShape(BaseModel):
     unavailable: dict[str, str]
     urgency: str
     urgency_rank: int
+    reasons: dict[str, list[str]]
     rules: str
     received_at: str
     changed_at: str

@@ -33,7 +33,7 @@ POLICY: Final[Policy] = {
     ("POST", f"{_API}/cases/{{case_id}}/eye"): DOCTORS,
     ("POST", f"{_API}/cases/{{case_id}}/sign"): DOCTORS,
     ("POST", f"{_API}/cases/{{case_id}}/amend"): DOCTORS,
-    ("POST", f"{_API}/cases/{{case_id}}/reread"): frozenset(("doctor", "operator")),
+    ("POST", f"{_API}/cases/{{case_id}}/reread"): frozenset(("doctor", "operator", "admin")),
     ("GET", f"{_API}/dead-letters"): OPERATORS,
     ("POST", f"{_API}/dead-letters/{{number}}/replay"): OPERATORS,
     ("GET", "/healthz"): ANYBODY,

@@ -15,12 +15,13 @@ from eyeground.serve.replies import language_of
 
 Reason = Literal[
     "unauthorized", "forbidden", "not_found", "stale", "refused", "idempotency_conflict", "opinion_refused",
-    "too_large", "image_gone", "unavailable", "not_ready", "failed",
+    "too_large", "image_gone", "unavailable", "not_ready", "failed", "wrong_state", "bad_query",
 ]  # fmt: skip
 RETRY_AFTER_S: Final = 5
 _STATUS: Final[Mapping[Reason, int]] = {
     "unauthorized": 401, "forbidden": 403, "not_found": 404, "stale": 409, "refused": 422, "idempotency_conflict": 409,
     "opinion_refused": 422, "too_large": 413, "image_gone": 404, "unavailable": 503, "not_ready": 503, "failed": 500,
+    "wrong_state": 409, "bad_query": 422,
 }  # fmt: skip
 # Reasons that ``eyeground.serve`` gives before a request comes here.
 _ELSEWHERE: Final[Mapping[int, str]] = {

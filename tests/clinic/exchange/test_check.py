@@ -29,8 +29,8 @@ def test_a_request_becomes_an_order() -> None:
         id="17",
         texts={"id_type": "number"},
         pictures=(
-            Picture(part="fundus", eye="OS", path="17/os.jpg", name="os.jpg"),
-            Picture(part="anterior", eye="OD", path="17/a b.png", name="a b.png"),
+            Picture(part="fundus", eye="OS", path="17/os.jpg", name="os.jpg", field="osFundusImg"),
+            Picture(part="anterior", eye="OD", path="17/a b.png", name="a b.png", field="odAnteriorImg"),
         ),
     )
 

@@ -43,8 +43,10 @@ def test_a_whole_message_becomes_an_order() -> None:
             ),
         ),
         pictures=(
-            Picture(part="fundus", eye="OD", path="P1_OD.jpg", name="P1_OD.jpg"),
-            Picture(part="fundus", eye="OS", data=b"\xff\xd8\xff\xe0\x00\x10", name="P1_OS.jpg"),
+            Picture(part="fundus", eye="OD", path="P1_OD.jpg", name="P1_OD.jpg", field="Patient.photos.0"),
+            Picture(
+                part="fundus", eye="OS", data=b"\xff\xd8\xff\xe0\x00\x10", name="P1_OS.jpg", field="Patient.photos.1"
+            ),
         ),
     )
 

@@ -199,7 +199,7 @@ def test_a_signed_report_in_english() -> None:
 def test_the_doctors_word_stands_before_the_models() -> None:
     text = report_text(SIGNED, "zh")
     assert "以下为医生判断。" in text
-    assert "可见重度非增殖期糖尿病视网膜病变" in text
+    assert "考虑重度非增殖期糖尿病视网膜病变" in text
     assert "右眼（OD）：3 级" in text
     assert "未评估：青光眼、视神经病变（医生未对此项作出判断）" in text
     assert "（原因：白内障）" in text

@@ -66,7 +66,7 @@ def test_the_work_list_holds_another_sites_cases_only_for_those_who_may_see_all(
 )
 def test_a_bad_query_is_refused(office: Office, query: dict[str, Any]) -> None:
     reply = office.get("cases", "doctor", params=query)
-    assert (reply.status_code, reply.json()["reason"]) == (422, "bad_request")
+    assert (reply.status_code, reply.json()["reason"]) == (422, "bad_query")
 
 
 def test_all_of_a_case_is_shown_and_that_it_was_is_written_down_once(office: Office) -> None:
@@ -245,7 +245,7 @@ def test_what_may_not_be_done_now_is_said_in_a_sentence(office: Office) -> None:
     body = {"version": view["version"], "opinion": {}}
     reply = office.ask("PUT", f"/api/v1/cases/{view['id']}/opinion", "doctor", json=body)
     assert (reply.status_code, reply.json()) == (
-        403, {"error": "the case is released: nothing is written now", "reason": "forbidden"},
+        409, {"error": "the case is released: nothing is written now", "reason": "wrong_state"},
     )  # fmt: skip
 
 
@@ -254,7 +254,7 @@ def test_a_doctor_decides_which_eye_an_image_shows(office: Office) -> None:
     view = office.in_review("m1", photos=photos)
     assert view["held"] == ["fundus/0"]
     signing = {"version": view["version"], "opinion": {"conclusion": "x"}}
-    assert office.post(f"cases/{view['id']}/sign", "doctor", json=signing).status_code == 403
+    assert office.post(f"cases/{view['id']}/sign", "doctor", json=signing).status_code == 409
     none = office.post(f"cases/{view['id']}/eye", "doctor", json={"version": view["version"], "place": 3, "eye": "OS"})
     assert none.status_code == 422
     body = {"version": view["version"], "place": 0, "eye": "OS"}

@@ -94,8 +94,6 @@ def expected(method: str, path: str, who: str) -> Callable[[int], bool]:
         allowed = {"operator", "admin"}
     elif last in ("opinion", "eye", "sign", "amend"):
         allowed = {"doctor"}
-    elif last == "reread":
-        allowed = {"doctor", "operator"}
     else:
         allowed = {"doctor", "operator", "admin"}
     if role not in allowed:
