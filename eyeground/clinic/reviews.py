@@ -172,7 +172,8 @@ class Reviews:
         Raises:
             NoSuchCase: If there is none.
             Stale: If somebody else has changed it.
-            Forbidden: If it is not open for writing, is held, or this is no doctor.
+            Forbidden: If this is no doctor.
+            OutOfTurn: If it is not open for writing, or an eye has to be decided first.
             OpinionRefused: If something that must be there is not; all of it is named.
             DatabaseLost: If the database does not answer; look whether it was signed.
         """

@@ -63,7 +63,7 @@ class Site:
 def request(site: Site, number: int, draws: random.Random) -> bytes:
     """A check message: two eyes, or one, chosen at random."""
     names = sorted(name for name in site.images if name[0].isdigit())
-    od, os_ = draws.choice(names), draws.choice(names)
+    od, os_ = draws.sample(names, 2)  # the same picture for both eyes would be held
     told: dict[str, Any] = {"id": f"r{number}", "odFundusImg": od, "osFundusImg": os_}
     missing = draws.random()
     if missing < 0.15:

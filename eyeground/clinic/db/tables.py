@@ -212,10 +212,8 @@ class Outgoing(Leased, Table):
 
     __tablename__ = "outgoing"
     __table_args__ = (
-        UniqueConstraint("case_id", "revision"),
-        UniqueConstraint("message_id"),
-        Index(None, "sent_at", "id"),
-    )
+        UniqueConstraint("case_id", "revision"), UniqueConstraint("message_id"), Index(None, "sent_at", "id"),
+    )  # fmt: skip
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"))
@@ -241,7 +239,7 @@ class DeadLetter(Table):
         case_id: The case that could not be worked on; empty of a message that was not taken.
         arrived_at: UTC, ISO.
         replayed_at: UTC, ISO; empty until an operator has sent it round again.
-        outcome: What became of the replay: ``"admitted"``, ``"repeated"``, ``"refused"`` or ``"requeued"``.
+        outcome: What became of it: admitted, repeated, refused, requeued, settled or dismissed.
 
     References:
         Our own.

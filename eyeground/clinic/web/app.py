@@ -39,7 +39,6 @@ from eyeground.serve.refused import Refused as LimitRefused
 from eyeground.serve.replies import refuse
 from eyeground.serve.shapes import Refusal
 
-_SHELF = "clinic.web.routes"
 _DOORS = tuple(f"/api/v1/{door}" for door in ("screenings", "checks", "reports", "uploads"))
 _SMALL_BYTES = 256 * 1024  # an opinion at its longest has a tenth of that
 
@@ -111,8 +110,8 @@ def make_app(service: Service, *, settings: WebSettings | None = None) -> FastAP
         requests=Requests(FiguresCollector(service.database)),
         admitting=CapacityLimiter(chosen.admitting),
     )
-    for name in names(_SHELF):
-        pick(_SHELF, name).add(app, desk)
+    for name in names("clinic.web.routes"):
+        pick("clinic.web.routes", name).add(app, desk)
     check_policy(app, guard)
     _document(app)
     _add_refusals(app)
