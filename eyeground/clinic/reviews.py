@@ -197,7 +197,7 @@ class Reviews:
                 review.signature = signature_of(review, case, findings, images, key=self._key)
             advance(
                 work, case, "sign", actor=doctor.account, role=doctor.role, revision=case.revision,
-                signature=review.signature,
+                signature=review.signature, urgency=case.urgency,
             )  # fmt: skip
             add_job(work, case, "release")
             version = case.version
@@ -355,7 +355,7 @@ def signature_of(review: Review, case: Case, findings: list[Finding], images: li
     """
     told = [
         case.id, case.site, case.body_sha256, case.order, review.revision, review.opinion, review.doctor,
-        review.doctor_name, review.signed_at, case.urgency, case.rules, images,
+        review.doctor_name, review.signed_at, images,
         [(each.image_sha256, each.model_id, each.said) for each in findings],
     ]  # fmt: skip
     return hmac.new(key, json.dumps(told, sort_keys=True, ensure_ascii=False).encode(), hashlib.sha256).hexdigest()

@@ -1,6 +1,7 @@
 """A worker: takes messages in, does the work, sends the answers; ends when asked, or when it is no longer heard."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
@@ -17,7 +18,7 @@ from eyeground.clinic.queue.transport import Delivery, Transport, TransportLost
 from eyeground.clinic.reading import Read, Reader
 from eyeground.clinic.states import Forbidden
 
-CONSUMERS_GONE: Final = 75  # EX_TEMPFAIL of sysexits.h: start it again
+START_AGAIN: Final = 75  # EX_TEMPFAIL of sysexits.h
 # Messages held at once: each may bring some ten megabytes.
 _BATCH: Final = 4
 _IDLE_S: Final = 0.2
@@ -40,6 +41,7 @@ class Worker:
         lease_s: How long others wait for this worker. Unit: s.
         drain_s: How long a case that has begun may go on after a stop. Unit: s.
         watch_s: How often the worker looks whether the queue still knows it. Unit: s.
+        longest_s: How long a case may take; a worker whose model hangs leaves, and the case counts a try. Unit: s.
 
     References:
         docs/clinic.md.
@@ -59,10 +61,11 @@ class Worker:
         lease_s: float = 30.0,
         drain_s: float = 25.0,
         watch_s: float = 5.0,
+        longest_s: float = 600.0,
     ) -> None:
         self._intake, self._jobs, self._reader, self._outbox = intake, jobs, reader, outbox
         self._connect, self._receives, self._sends, self._site = connect, tuple(receives), tuple(sends), site
-        self._lease_s, self._drain_s, self._watch_s = lease_s, drain_s, watch_s
+        self._lease_s, self._drain_s, self._watch_s, self._longest_s = lease_s, drain_s, watch_s, longest_s
         self._stop = asyncio.Event()
         self._work_waits, self._answer_waits = asyncio.Event(), asyncio.Event()
         self._code = 0
@@ -71,11 +74,17 @@ class Worker:
         """Ask it to end: nothing new is begun, what has begun is finished or given back."""
         self._stop.set()
 
+    def _leave(self) -> None:
+        """End, to be started again."""
+        self._code = START_AGAIN
+        self._stop.set()
+
     async def run(self) -> int:
         """Work until asked to stop.
 
         Returns:
-            Exit code: 0 when asked to stop, 75 when the queue no longer knew this worker, which is to be started again.
+            Exit code: 0 when asked to stop; 75 when it is to be started again, because the queue no longer knew it or a
+            model hung.
         """
         say("worker_started")
         loops = [self._receiving(), self._working(), self._sending()]
@@ -114,9 +123,8 @@ class Worker:
             if time.monotonic() - looked >= self._watch_s:
                 looked = time.monotonic()
                 if not await transport.alive():
-                    say("consumers_gone", status=CONSUMERS_GONE)
-                    self._code = CONSUMERS_GONE
-                    self._stop.set()
+                    say("consumers_gone", status=START_AGAIN)
+                    self._leave()
 
     async def _admit(self, arrived: Sequence[Delivery]) -> None:
         """Into the inbox first, then acknowledged."""
@@ -203,12 +211,17 @@ class Worker:
 
     async def _keep(self, taken: Taken, done: asyncio.Event) -> None:
         """Renew the lease while the job goes on."""
+        ends = time.monotonic() + self._longest_s
         while True:
             try:
-                await asyncio.wait_for(done.wait(), self._lease_s / 3)
+                await asyncio.wait_for(done.wait(), min(self._lease_s / 3, self._longest_s))
                 return
             except TimeoutError:
                 pass
+            if time.monotonic() >= ends:
+                say("case_hangs", level=logging.WARNING, case=taken.case_id, attempts=taken.attempts)
+                self._leave()
+                return
             try:
                 await _in_thread(self._jobs.keep, taken)
             except LeaseLost:

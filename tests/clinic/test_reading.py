@@ -16,7 +16,8 @@ from eyeground.clinic.jobs import Jobs
 from eyeground.clinic.reading import Reader
 from eyeground.clinic.records import EyeReview, Opinion, Said
 from eyeground.clinic.reviews import Doctor, OpinionRefused
-from eyeground.clinic.service import Service
+from eyeground.clinic.seals import broken_seals
+from eyeground.clinic.service import Service, signing_key
 from eyeground.clinic.states import OutOfTurn
 from eyeground.clinic.views import case_view
 from eyeground.clinic.worker import _in_thread
@@ -184,6 +185,21 @@ def test_the_doctor_s_word_makes_a_case_urgent(service: Service) -> None:
         answer = json.loads(session.scalars(select(Outgoing.body)).one())
     assert answer["urgency"] == "refer_1_month"
     assert "Nothing found" not in answer["report"]["en"]
+
+
+def test_an_amendment_with_another_urgency_breaks_no_seal(service: Service) -> None:
+    case_id = admit(service, {"seed": "a", "eye": "OD", "name": "1.jpg"})
+    work_off(service, [healthy_grader()])
+    for grade in (0, 4):
+        eyes = {"fundus/OD": EyeReview(findings={**HEALTHY, "DR": grade}, reason="r")}
+        version = view(service, case_id)["version"]
+        service.reviews.sign(case_id, Opinion(eyes=eyes, conclusion="c"), version=version, doctor=LI)
+        work_off(service, [])
+        if grade == 0:
+            service.reviews.amend(case_id, reason="r", version=view(service, case_id)["version"], doctor=LI)
+    assert view(service, case_id)["urgency"] == "refer_1_month"
+    with service.database.read() as session:
+        assert broken_seals(session, key=signing_key(service.settings.secret.get_secret_value())) == []
 
 
 def test_a_corrected_side_empties_the_draft_and_an_eye_without_an_image_is_not_signed(service: Service) -> None:
