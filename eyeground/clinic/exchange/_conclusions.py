@@ -75,9 +75,9 @@ def _sentence(said: Mapping[str, Said], words: Words) -> tuple[str, list[float |
     found = {name: each for name, each in said.items() if each.value}
     if found:
         names = words.say("list").join(_title(name, each.value, words) for name, each in found.items())
-        return words.say("findings.detected") + names + words.say("stop"), [each.score for each in found.values()]
+        return words.say("findings.detected", words=names) + words.say("stop"), [each.score for each in found.values()]
     names = words.say("list").join(words.say(f"titles.{name}") for name in said)
-    text = words.say("findings.not_detected") + names + words.say("stop")
+    text = words.say("findings.not_detected", words=names) + words.say("stop")
     return text + _gap(words) + words.say("limits.other_disease"), [_surely_not(*each) for each in said.items()]
 
 
