@@ -22,6 +22,8 @@ START_AGAIN: Final = 75  # EX_TEMPFAIL of sysexits.h
 # Messages held at once: each may bring some ten megabytes.
 _BATCH: Final = 4
 _IDLE_S: Final = 0.2
+# Answers that become ready within it go out together: each sending costs three transactions.
+_GATHER_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _Given = TypeVar("_Given")
 
@@ -256,6 +258,7 @@ class Worker:
                 return
             else:
                 await self._until(self._answer_waits, _IDLE_S)
+                await self._pause(_GATHER_S)
 
     async def _with_connection(
         self, what: str, receives: Sequence[str], sends: Sequence[str], act: Callable[[Transport], Awaitable[None]]
