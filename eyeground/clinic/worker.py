@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from eyeground.clinic.blobs.store import StoreLost
@@ -215,11 +216,9 @@ class Worker:
         """Renew the lease while the job goes on."""
         ends = time.monotonic() + self._longest_s
         while True:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(done.wait(), min(self._lease_s / 3, self._longest_s))
                 return
-            except TimeoutError:
-                pass
             if time.monotonic() >= ends:
                 say("case_hangs", level=logging.WARNING, case=taken.case_id, attempts=taken.attempts)
                 self._leave()

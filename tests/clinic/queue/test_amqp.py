@@ -71,6 +71,7 @@ def test_sites_may_declare_what_we_made(url: str, name: str) -> None:
     tell(story)
     with site_client(url) as channel:
         declare_as_sites_do(channel, name)  # other arguments would close the channel
+        assert channel.is_open
 
 
 @pytest.mark.parametrize("arguments", [{}, {"x-max-length": 5}, {"x-queue-type": "quorum"}])
@@ -84,7 +85,9 @@ def test_what_a_site_made_is_used_as_it_is(
     async def story() -> None:
         transport = await opened(url, name, queue_type=queue_type)
         await transport.send(name, Message(b"{}"))
-        await (await one(transport)).acknowledge()
+        delivery = await one(transport)
+        assert delivery.message.body == b"{}"
+        await delivery.acknowledge()
         await transport.close()
 
     tell(story)
@@ -99,7 +102,9 @@ def test_a_missing_exchange_or_binding_is_added_to_a_queue_that_exists(url: str,
     async def story() -> None:
         transport = await opened(url, name)
         await transport.send(name, Message(b"{}"))
-        await (await one(transport)).acknowledge()
+        delivery = await one(transport)
+        assert delivery.message.body == b"{}"
+        await delivery.acknowledge()
         await transport.close()
 
     tell(story)
