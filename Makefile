@@ -53,7 +53,7 @@ docs: setup  ## the commands' pages, written from their own help
 	$(BIN)/python -m docs.commands
 
 lock: setup  ## pin the newest versions (no index address is written)
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --extra dev --extra onnx --extra openvino --extra serve --extra clinic --extra s3 \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --extra dev --extra onnx --extra openvino --extra serve --extra clinic --extra fonts --extra ray --extra s3 --extra shards \
 		--python-version 3.11 pyproject.toml -o requirements.lock
 	for name in paddle mindspore; do $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header \
 		--no-annotate --python-version 3.11 requirements-$$name.in -o requirements-$$name.lock; done

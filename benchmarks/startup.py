@@ -1,26 +1,84 @@
-"""`eyeground --help` answers at once: its time against the same interpreter doing nothing."""
+"""How soon the command line answers: the first line of ``--help`` of the program and of every command.
 
+Against the same commands all imported and hung up at once, as a typer program is usually written; and against the same
+interpreter doing nothing, which is the floor.
+"""
+
+import statistics
 import subprocess
 import sys
+import time
 
-from benchmarks.claim import Claim, seconds
+from benchmarks.claim import Claim, paired, turns
+from eyeground.cli.main import words_of
+from eyeground.pick import names
 
-HELP = "import sys; sys.argv = ['eyeground', '--help']; from eyeground.cli.main import main; main()"
+OURS = "import sys; sys.argv = ['eyeground', *sys.argv[1:]]; from eyeground.cli.main import main; main()"
+AT_ONCE = """
+import sys
+sys.argv = ["eyeground", *sys.argv[1:]]
+import typer
+from eyeground.cli.main import GROUPS, words_of
+from eyeground.pick import names, pick
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+groups = {}
+for name in names("cli.commands"):
+    module = pick("cli.commands", name)
+    group, verb = words_of(name)
+    if group and group not in groups:
+        groups[group] = typer.Typer(no_args_is_help=True, help=GROUPS[group], rich_markup_mode=None)
+        app.add_typer(groups[group], name=group)
+    summary = (module.__doc__ or "").partition(": ")[2].strip()
+    (groups[group] if group else app).command(verb, short_help=summary)(module.command)
+app()
+"""
+FLOORS = {"an interpreter that does nothing": "print()", "one that imports typer": "import typer; print()"}
 
 
-def run() -> Claim:
-    """Measure both, and say which imports the difference is made of."""
+def first_line(code: str, *words: str) -> float:
+    """Time from the start of a process to the first line it writes. Unit: s."""
+    began = time.perf_counter()
+    with subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE) as process:
+        if process.stdout is None or not process.stdout.readline():
+            raise RuntimeError(f"{' '.join(words) or 'the program'}: no line came")
+        took = time.perf_counter() - began
+        process.stdout.read()
+    return took
 
-    def call(code: str) -> None:
-        subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=True)
 
-    ours, nothing = seconds(lambda: call(HELP), repeats=9), seconds(lambda: call("pass"), repeats=9)
-    told = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", HELP], capture_output=True, text=True, check=True
-    ).stderr
-    rows = [line.removeprefix("import time:").split("|") for line in told.splitlines()[1:] if line.count("|") == 2]
-    totals = {name.strip(): int(total) / 1000 for _, total, name in rows if name.strip() in ("typer", "rich", "click")}
-    heavy = [name.strip() for *_, name in rows if name.strip() in ("torch", "numpy", "matplotlib", "pydantic", "timm")]
-    made = ", ".join(f"{name} {ms:.0f} ms" for name, ms in totals.items())
-    note = f"imports: {made}; heavy libraries loaded: {', '.join(heavy) or 'none'}"
-    return Claim("`eyeground --help`", ours * 1000, nothing * 1000, "`python -c pass`", "ms", note)
+def commands() -> list[tuple[str, ...]]:
+    """How each command is typed."""
+    return [tuple(filter(None, words_of(name))) for name in names("cli.commands")]
+
+
+def every_command(rounds: int = 2) -> Claim:
+    """Ask each command for its help, in both ways."""
+    ours: dict[tuple[str, ...], list[float]] = {words: [] for words in commands()}
+    reference: dict[tuple[str, ...], list[float]] = {words: [] for words in ours}
+    for _ in range(rounds):
+        for words in ours:
+            ours[words].append(first_line(OURS, *words, "--help"))
+            reference[words].append(first_line(AT_ONCE, *words, "--help"))
+    times = {words: 1000 * statistics.median(took) for words, took in ours.items()}
+    slowest = max(times, key=lambda words: times[words])
+    note = f"median of {len(times)} commands; slowest: {' '.join(slowest)}, {times[slowest]:.0f} ms"
+    middle = [1000 * statistics.median(took) for took in reference.values()]
+    return paired(
+        "first line of `eyeground COMMAND --help`", list(times.values()), middle, "all commands imported at once", "ms",
+        note=note,
+    )  # fmt: skip
+
+
+def run(rounds: int = 7) -> list[Claim]:
+    """Measure the program's help, then every command's."""
+    works = {"ours": OURS, "at once": AT_ONCE, **FLOORS}
+    took = turns({name: lambda code=code: first_line(code, "--help") for name, code in works.items()},
+                 rounds=rounds, least_s=0)  # fmt: skip
+    ms = {name: [1000 * each for each in times] for name, times in took.items()}
+    floors = ", ".join(f"{name}: {statistics.median(ms[name]):.0f} ms" for name in FLOORS)
+    what = "first line of `eyeground --help`"
+    return [
+        paired(what, ms["ours"], ms["at once"], "all commands imported at once", "ms", note=floors),
+        paired(what, ms["ours"], ms["an interpreter that does nothing"], "an interpreter that does nothing", "ms"),
+        every_command(),
+    ]

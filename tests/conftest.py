@@ -1,9 +1,12 @@
-"""Where the real images and the reference numbers are; tests that need them skip, saying so, without them."""
+"""Where the real images and the reference numbers are, without which their tests skip, saying so; and a browser."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from .browser import Browser
 
 
 def _folder(variable: str, what: str) -> Path:
@@ -22,3 +25,18 @@ def realdata() -> Path:
 @pytest.fixture(scope="session")
 def parity() -> Path:
     return _folder("EYEGROUND_PARITY", "the reference implementations' numbers")
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all tests of this process."""
+    found = Browser(tmp_path_factory.mktemp("profile"))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Browser:
+    """An empty page of a test's own: nothing of the test before is left, be it a question that nobody answered."""
+    chromium.renew()
+    return chromium

@@ -1,17 +1,22 @@
 """Unlabelled images -> a table of answers, and on request a table of patients."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from eyeground.cli.config import ConfigError
 from eyeground.cli.console import answer, counting, table, tell
+from eyeground.cli.fan_out import ClusterUnfit, fanned_out
 from eyeground.cli.opened import open_predictor
 from eyeground.data.listing import IMAGE_SUFFIXES, is_image
+from eyeground.data.spread import Spread
 from eyeground.data.volumes import slice_step
 from eyeground.model.optimization import Device, Framework, Precision
-from eyeground.serve.batch import Table, TableBegun, answer_files
+from eyeground.serve.batch import Elsewhere, Row, Table, TableBegun, answer_files, answer_run
 from eyeground.serve.patients import join_eyes, read_patients, write_patients
+from eyeground.serve.predictor import Predictor
 from eyeground.serve.runtime import RuntimePrecision
 
 
@@ -78,6 +83,8 @@ def answer_images(
     precision: Precision | RuntimePrecision,
     threads: int,
     as_json: bool,
+    on: str | None = None,
+    workers: int = 0,
 ) -> None:
     """Predict images and write the table; a file that cannot be read gets its line too, with the reason.
 
@@ -90,18 +97,22 @@ def answer_images(
         calibrated: Temper the scores as a run's ``calibration.json`` says, and add what its sets and thresholds say.
         patients: Join the eyes of each patient: ``names``, or a table with the columns file and patient; empty = no.
         batch_size: Images per batch.
-        runtime: Which of a bundle's runtimes; empty = torch.
+        runtime: Which of a bundle's runtimes; empty = the fastest here of those that were proven.
         framework: In which framework a run is opened; None = in the one it was trained in.
         device: Where to compute.
         precision: How to compute.
         threads: Processor threads, 0 = the runtime's choice.
         as_json: End with one JSON line.
+        on: Whose Ray does the work; None = this process does.
+        workers: Workers there; 0 = as many as there are cores.
 
     Raises:
         ConfigError: If there are no images, the words do not go together, or the calibration is missing or of others.
         CheckpointError: If the run holds no sound checkpoint.
         BundleRefused: If the bundle is not as it was packed.
         RuntimeMissing: If the runtime is not to be had.
+        ClusterUnfit: If the cluster is not there, or cannot do it.
+        WorkersLost: If workers die again and again; what is answered is kept.
 
     References:
         docs/run.md for the tables.
@@ -117,17 +128,30 @@ def answer_images(
     if patients:
         _check_table(joined, model, read)
     owners = read_patients(patients, files) if patients else {}
-    predictor = open_predictor(
-        model, runtime=runtime, framework=framework, device=device, precision=precision, threads=threads,
-        batch_size=batch_size, calibrated=calibrated,
-    )  # fmt: skip
-    with counting("predicting", len(files)) as done:
-        try:
-            found = answer_files(predictor, files, out=out, slices=slices, workers=os.cpu_count() or 1, progress=done)
-        except TableBegun as error:
-            raise ConfigError(str(error)) from error
-        finally:
-            predictor.runtime.close()
+    words: dict[str, Any] = {
+        "runtime": runtime, "framework": framework, "device": device, "precision": precision, "threads": threads,
+        "batch_size": batch_size, "images": len(files), "calibrated": calibrated,
+    }  # fmt: skip
+    predictor = open_predictor(model, **words)
+    try:
+        with (
+            fanned_out(on, workers=workers, reads=[model, *paths], device=device, threads=threads) as spread,
+            counting("predicting", len(files)) as done,
+        ):
+            elsewhere = _elsewhere(spread, _Asking(model, words, slices, predictor.id)) if spread else None
+            found = answer_files(
+                predictor,
+                files,
+                out=out,
+                slices=slices,
+                workers=os.cpu_count() or 1,
+                elsewhere=elsewhere,
+                progress=done,
+            )
+    except TableBegun as error:
+        raise ConfigError(str(error)) from error
+    finally:
+        predictor.runtime.close()
     if found.resumed:
         tell(f"resumed: {found.resumed} of {len(files)} were answered by an earlier call")
     _show(found)
@@ -164,6 +188,38 @@ def answer_images(
         as_json=as_json,
         last_line=f"answers: {out}",
     )
+
+
+@dataclass
+class _Asking:
+    """Opens the model once, and asks it about runs of files: a worker's part."""
+
+    model: Path
+    words: Mapping[str, Any]
+    slices: str | None
+    id: str
+    _opened: Predictor | None = field(default=None, init=False)
+
+    def __call__(self, run: Sequence[Path]) -> tuple[str, list[Row]]:
+        if self._opened is None:
+            self._opened = open_predictor(self.model, **self.words)
+            if self._opened.id != self.id:
+                raise ClusterUnfit(f"{self.model}: is another model on a worker's node than here")
+        rows = answer_run(self._opened, run, slices=self.slices) if run else []
+        return self._opened.runtime.description, rows
+
+
+def _elsewhere(spread: Spread, asking: _Asking) -> Elsewhere:
+    """Let a worker say on what it computes, and be ready to ask all of them."""
+    [(computes, _)] = spread([()], asking)
+
+    def ask(runs: Sequence[Sequence[Path]]) -> Generator[list[Row], None, None]:
+        for other, rows in spread(runs, asking):
+            if other != computes:
+                raise ClusterUnfit(f"one worker computes on {computes}, one on {other}; name --device, and --runtime")
+            yield rows
+
+    return Elsewhere(computes, ask)
 
 
 def _show(found: Table) -> None:

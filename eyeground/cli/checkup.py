@@ -19,13 +19,15 @@ from eyeground.cli.config import ConfigError, DataSource
 from eyeground.cli.config_file import load_config
 from eyeground.cli.console import answer, console, counting, tell
 from eyeground.cli.dataset import split_samples
+from eyeground.cli.fan_out import fanned_out
 from eyeground.data.doctor import Checkup, check
 from eyeground.data.exam.finding import Finding, counted
 from eyeground.data.exam.remedy import cure, write_remedy
 from eyeground.data.manifest import Source
-from eyeground.data.problem import DataProblems
+from eyeground.data.problem import DataProblems, Problem
 from eyeground.data.sample import Sample
-from eyeground.images.read import read
+from eyeground.data.shards.address import remote_address
+from eyeground.data.shards.opened import open_shards
 from eyeground.images.refusal import ImageRefused
 
 _FILES_SHOWN: Final = 4  # of a finding, in the terminal
@@ -66,6 +68,8 @@ def examine_data(
     fix: Path | None,
     keep: bool,
     as_json: bool,
+    on: str | None = None,
+    workers: int = 0,
 ) -> bool:
     """Examine a data set and tell what was found.
 
@@ -77,6 +81,8 @@ def examine_data(
         fix: Cleaned table to write; None = no table.
         keep: Whether to keep what was measured for later runs.
         as_json: End with one JSON line.
+        on: Whose Ray looks at the images; None = this process does.
+        workers: Workers there; 0 = as many as there are cores.
 
     Returns:
         Whether anything but notes was found.
@@ -84,6 +90,8 @@ def examine_data(
     Raises:
         ConfigError: If the words do not fit together.
         DataProblems: If there is nothing to examine.
+        ClusterUnfit: If the cluster is not there, or cannot read the images.
+        WorkersLost: If workers die again and again; what was measured is kept.
 
     Example:
         >>> nowhere = Path("nowhere")
@@ -98,7 +106,11 @@ def examine_data(
         if path is not None and (not path.parent.is_dir() or path.is_dir()):
             raise ConfigError(f"{name} {path}: no file can be written there; name a file in a folder that exists")
     sources, classes, how = _sources(data, columns, split)
-    checkup = check(sources, classes=classes, split=how, keep=keep, watch=counting)
+    if fix is not None and any(source.pack is not None for source in sources):
+        raise ConfigError(f"--fix {fix}: shards have a table of their own; clean the images that they were made from")
+    folders = [source.path for source in sources if source.pack is None]
+    with fanned_out(on, workers=workers, reads=folders) as spread:
+        checkup = check(sources, classes=classes, split=how, keep=keep, spread=spread, watch=counting)
     _tell(checkup)
     written: list[Path] = []
     if html is not None:
@@ -130,21 +142,33 @@ def _sources(
                 return samples  # leaks and all: the checks name them
 
         how = split or (Path(config.split) if config.split.endswith(".csv") else placed)
-        return [_source(each) for each in given], config.classes, how
+        return _opened(given), config.classes, how
     if len(data) > 1:
         if columns.table is not None:
             raise ConfigError("a --table belongs to one folder: for several write a config with a list under data:")
-        return [_source(columns.model_copy(update={"path": path})) for path in data], None, split
-    if not data[0].is_dir():
+        return _opened([columns.model_copy(update={"path": path}) for path in data]), None, split
+    if not data[0].is_dir() and not remote_address(data[0]):
         raise ConfigError(
             f"{data[0]}: there is no such folder; give a folder of images or a config of finetune (.yaml)"
         )
-    return [_source(columns)], None, split
+    return _opened([columns]), None, split
 
 
-def _source(given: DataSource) -> Source:
-    """Bring a configured source to one that is read, named as a split file names it."""
-    return Source(**{**given.model_dump(), "name": given.name or given.path.resolve().name})
+def _opened(given: Sequence[DataSource]) -> list[Source]:
+    """Bring configured sources to those that are read, named as a split file names them; shards are proved first."""
+    found, problems = [], list[Problem]()
+    for each in given:
+        name = each.name or each.path.resolve().name
+        shards = open_shards(each.path)
+        if shards is None:
+            found.append(Source(**{**each.model_dump(), "name": name}))
+            continue
+        with counting("reading shards", shards.shards) as done:
+            problems += shards.check(done)
+        found.append(shards.source(name))
+    if problems:
+        raise DataProblems(problems)
+    return found
 
 
 def _by_kind(findings: Sequence[Finding]) -> dict[tuple[str, str], list[Finding]]:
@@ -314,7 +338,7 @@ class _Album:
     def _picture(sample: Sample) -> tuple[str, str]:
         """A small picture as a data address, or why there is none."""
         try:
-            pixels = read(sample.path, source=sample.file, slice=sample.slice).pixels
+            pixels = sample.parcel().decode().pixels
         except ImageRefused as error:
             return "", error.sentence
         picture = Image.fromarray(pixels)

@@ -17,7 +17,8 @@ from eyeground.clinic.db.tables import Case
 from eyeground.clinic.findings import UNAVAILABLE
 from eyeground.clinic.service import Service
 from eyeground.clinic.states import OPEN, STATES
-from eyeground.clinic.views import case_view, work_list
+from eyeground.clinic.views import case_view
+from eyeground.clinic.work_list import work_list
 
 _PREFIX = re.compile(r"[0-9a-f]{1,32}")
 # Right eye first, as it is read.

@@ -11,7 +11,7 @@ from typing import Final
 from PIL import Image
 
 from eyeground.cli.clinic_messages import known_case, send_bodies
-from eyeground.cli.clinic_setup import NewAccount
+from eyeground.cli.clinic_people import NewAccount
 from eyeground.cli.config_file import load_config
 from eyeground.cli.console import counting, tell
 from eyeground.cli.experiment import carry_out
@@ -23,9 +23,9 @@ from eyeground.images.retinal_image import Eye
 from eyeground.serve.bundle import is_bundle
 
 ACCOUNTS: Final = (
-    NewAccount("admin", "admin"),
-    NewAccount("li", "doctor", "Dr Li (demonstration)"),
-    NewAccount("chen", "operator"),
+    NewAccount("admin", "admin", keeps=True),
+    NewAccount("li", "doctor", "Dr Li (demonstration)", keeps=True),
+    NewAccount("chen", "operator", keeps=True),
     NewAccount("site", "site", site="default"),
 )
 DISEASES: Final = (
@@ -68,7 +68,7 @@ def demo_bundle(folder: Path) -> Path:
     work = folder / ".training"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    tell("The demonstration's model is trained on phantoms, once: about 4 minutes on two cores.")
+    tell("The demonstration's model is trained on phantoms, once; the lines below say how long it will take.")
     with counting("drawing phantoms", _PATIENTS * 2) as done:
         write_set(
             work / "phantoms", modality="fundus", diseases=DISEASES, patients=_PATIENTS, seed=_SEED,

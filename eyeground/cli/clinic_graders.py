@@ -78,7 +78,7 @@ def _open(folder: Path, *, heat_maps: bool, threads: int) -> Grader:
     predictor = Predictor(
         opened.contract, EngineRuntime(opened.engine, opened.contract.task), id=opened.id, batch_size=1
     )
-    return BundleGrader(predictor, look=Looker(opened.contract, opened.engine), title=_title(folder, opened.id))
+    return BundleGrader(predictor, look=Looker(opened.contract, opened.engine).explain, title=_title(folder, opened.id))
 
 
 def _title(folder: Path, bundle: str) -> str:

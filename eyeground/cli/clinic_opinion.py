@@ -102,6 +102,7 @@ def opinion_of(
             eyes=eyes,
             conclusion=conclusion or old.conclusion,
             recommendation=recommendation or old.recommendation,
+            narrative=old.narrative,
             texts=filled,
         )
     except ValueError:

@@ -7,40 +7,17 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from eyeground.cli.clinic_opening import local_name, opened, reachable, use_config
+from eyeground.cli.clinic_opening import opened, reachable, use_config
+from eyeground.cli.clinic_people import NewAccount, Shown, make
 from eyeground.cli.console import tell
-from eyeground.clinic.accounts import add_account, revoke
 from eyeground.clinic.db.database import open_engine
 from eyeground.clinic.db.migrate import check_schema, migrate
-from eyeground.clinic.db.tables import Account, AuditHead
+from eyeground.clinic.db.people import Account
+from eyeground.clinic.db.tables import AuditHead
+from eyeground.clinic.safety import listening_faults
+from eyeground.clinic.secret_file import close_home, make_secret
 from eyeground.clinic.service import Service
-from eyeground.clinic.settings import Settings, SettingsRefused, make_secret, read_settings
-from eyeground.clinic.states import Role
-
-
-@dataclass(frozen=True)
-class NewAccount:
-    """An account that is to be made.
-
-    Args:
-        name: Stands in the audit trail.
-        role: What it may do.
-        title: Name that stands on reports.
-        site: The one site it is for; empty = all.
-
-    Example:
-        >>> NewAccount("li", "doctor", "Dr Li").site
-        ''
-
-    References:
-        Our own.
-    """
-
-    name: str
-    role: Role
-    title: str = ""
-    site: str = ""
-
+from eyeground.clinic.settings import Settings, SettingsRefused, read_settings
 
 FIRST: Final = (NewAccount("admin", "admin"),)
 
@@ -53,7 +30,7 @@ class SetUp:
         settings: As they are read from now on.
         secret: File of a new secret; None where there was one.
         changes: Numbers of the changes made to the database.
-        tokens: Token of each account made.
+        shown: Password or token of each account made.
         nobody: Whether there is no account at all.
 
     References:
@@ -63,7 +40,7 @@ class SetUp:
     settings: Settings
     secret: Path | None
     changes: tuple[str, ...]
-    tokens: Mapping[str, str]
+    shown: Mapping[str, Shown]
     nobody: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -72,23 +49,28 @@ class SetUp:
             "home": str(self.settings.home.absolute()),
             "secret": str(self.secret.absolute()) if self.secret else None,
             "changes": list(self.changes),
-            "tokens": dict(self.tokens),
+            "passwords": {name: each.password for name, each in self.shown.items() if each.password},
+            "tokens": {name: each.token for name, each in self.shown.items() if each.token},
         }
 
 
-def set_up(config: Path | None, *, accounts: Sequence[NewAccount] = FIRST, **given: Any) -> SetUp:
+def set_up(
+    config: Path | None, *, accounts: Sequence[NewAccount] = FIRST, host: str = "127.0.0.1", **given: Any
+) -> SetUp:
     """Make what is missing, and leave the rest as it is: said twice, it does nothing more.
 
     Args:
         config: File of settings.
         accounts: Made where there is no account yet.
+        host: Address that is to be listened on afterwards.
         given: Settings that go before environment and file.
 
     Returns:
-        What was made; tokens are kept nowhere else.
+        What was made; passwords and tokens are kept nowhere else.
 
     Raises:
-        SettingsRefused: If the settings have faults, or the secret of a database that is in use is gone.
+        SettingsRefused: If the settings have faults, listening there is unsafe, or the secret of a database that is in
+            use is gone.
         SchemaRefused: If a newer version has changed the database.
         DatabaseLost: If the database cannot be reached.
         StoreLost: If the store cannot be made.
@@ -98,8 +80,10 @@ def set_up(config: Path | None, *, accounts: Sequence[NewAccount] = FIRST, **giv
         docs/clinic.md.
     """
     use_config(config)
+    close_home(**given)
     secret = make_secret(**given)
     settings = read_settings(**given)
+    check_listening(settings, host)
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings.home.chmod(0o700)
     with reachable():
@@ -117,9 +101,32 @@ def set_up(config: Path | None, *, accounts: Sequence[NewAccount] = FIRST, **giv
                 "EYEGROUND_CLINIC_SECRET or the file 'secret' of the home folder; without it nothing that was signed "
                 "can be checked"
             )
-        tokens = _make(service, accounts)
+        shown = _make(service, accounts)
         nobody = not _has_accounts(service)
-    return SetUp(settings, secret, tuple(changes), tokens, nobody)
+    return SetUp(settings, secret, tuple(changes), shown, nobody)
+
+
+def check_listening(settings: Settings, host: str) -> None:
+    """Refuse to listen where it would be unsafe.
+
+    Args:
+        settings: As they were read.
+        host: The address to listen on.
+
+    Raises:
+        SettingsRefused: If others could listen to passwords, or reach a demonstration; all faults are told.
+
+    Example:
+        >>> check_listening(Settings(secret="a phrase of your own"), "127.0.0.1")
+
+    References:
+        docs/clinic.md, "On a server".
+    """
+    faults = listening_faults(
+        host, public_url=settings.public_url, demo=settings.demo, trusted_proxies=settings.trusted_proxies
+    )
+    if faults:
+        raise SettingsRefused("\n  ".join(["the clinic's settings cannot be used:", *faults]))
 
 
 def show_setup(found: SetUp) -> None:
@@ -135,36 +142,10 @@ def show_setup(found: SetUp) -> None:
     if found.secret:
         tell(f"secret    made: {found.secret.absolute()}; keep a copy apart from the backups")
     tell(f"database  {', '.join(found.changes) or 'up to date'}")
-    for name, token in found.tokens.items():
-        tell(f"account   {name}: its token is shown this once: {token}")
+    for name, shown in found.shown.items():
+        tell(f"account   {name}: the {shown.kind} is shown this once: {shown.secret}")
     if found.nobody:
-        tell("account   none yet: eyeground clinic init --admin, or eyeground clinic account NAME --role admin")
-
-
-def change_account(service: Service, account: NewAccount | str) -> str:
-    """Make an account, or take one's rights away.
-
-    Args:
-        service: The service.
-        account: What is to be made; a name = revoke that account.
-
-    Returns:
-        The new account's token; empty where one was revoked.
-
-    Raises:
-        AccountRefused: If the name is taken or unusable, or there is no such account.
-        DatabaseLost: If the database does not answer.
-
-    References:
-        docs/clinic.md.
-    """
-    with service.database.write() as work:
-        if isinstance(account, str):
-            revoke(work, account, actor=local_name())
-            return ""
-        return add_account(
-            work, account.name, role=account.role, title=account.title, site=account.site, actor=local_name()
-        )
+        tell("account   none yet: eyeground clinic init --admin, or eyeground clinic user add NAME --role admin")
 
 
 def _in_use(service: Service) -> bool:
@@ -180,14 +161,9 @@ def _has_accounts(service: Service) -> bool:
         return session.scalars(select(Account.name).limit(1)).first() is not None
 
 
-def _make(service: Service, accounts: Sequence[NewAccount]) -> dict[str, str]:
+def _make(service: Service, accounts: Sequence[NewAccount]) -> dict[str, Shown]:
     """The first accounts, once."""
     with service.database.write() as work:
         if work.session.scalars(select(Account.name).limit(1)).first() is not None:
             return {}
-        return {
-            each.name: add_account(
-                work, each.name, role=each.role, title=each.title, site=each.site, actor=local_name()
-            )
-            for each in accounts
-        }
+        return {each.name: make(work, each) for each in accounts}

@@ -19,6 +19,7 @@ from eyeground.clinic.cases import Stale, find, set_urgency
 from eyeground.clinic.clock import now
 from eyeground.clinic.contracts import contract_for
 from eyeground.clinic.db.tables import Outgoing, Review
+from eyeground.clinic.drafts import LLM, by_llm
 from eyeground.clinic.records import Opinion
 from eyeground.clinic.reviews import Doctor, OpinionRefused
 from eyeground.clinic.service import Service
@@ -37,11 +38,11 @@ def decide_eyes(service: Service, view: Mapping[str, Any], words: list[str], *, 
     Args:
         service: The service.
         view: The case as the doctor saw it.
-        words: ``PLACE=OD``, one image at a time.
+        words: ``PLACE=OD`` of each image.
         doctor: Who.
 
     Raises:
-        ConfigError: If it cannot be read, or several are given.
+        ConfigError: If it cannot be read, or an image stands twice.
         NoSuchCase: If there is no such image.
         Stale: If somebody has changed the case meanwhile.
         Forbidden: If the case is not in review.
@@ -50,10 +51,10 @@ def decide_eyes(service: Service, view: Mapping[str, Any], words: list[str], *, 
     References:
         docs/clinic.md.
     """
-    if len(words) > 1:
-        raise ConfigError("--eye: one image at a time; after each the models look at the case anew")
-    place, eye = eye_of_place(words[0])
-    service.reviews.decide_eye(view["id"], place, eye, version=view["version"], doctor=doctor)
+    eyes = dict(map(eye_of_place, words))
+    if len(eyes) < len(words):
+        raise ConfigError("--eye: an image stands twice")
+    service.reviews.decide_eyes(view["id"], eyes, version=view["version"], doctor=doctor)
 
 
 def save_draft(service: Service, view: Mapping[str, Any], opinion: Opinion, *, doctor: Doctor) -> int:
@@ -149,8 +150,9 @@ def preview(service: Service, case_id: str, *, doctor: Doctor) -> dict[str, Any]
             review = work.session.execute(wanted).scalar_one_or_none()
             if review is None:
                 raise OpinionRefused("there is no draft to sign; write one with: eyeground clinic review CASE")
+            drafted = by_llm(work.session, case_id, case.revision)
             review.doctor, review.doctor_name, review.signed_at = doctor.account, doctor.title, now()
-            review.signature = "not signed yet"
+            review.signature, review.drafted_by = "not signed yet", LLM if drafted else ""
             spoken = Opinion.model_validate(review.opinion)
             set_urgency(case, service.reviews.rank(work.session, case, spoken))  # as signing does
             work.session.flush()

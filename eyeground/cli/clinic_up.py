@@ -12,10 +12,12 @@ from eyeground.cli.clinic_opening import opened, use_config
 from eyeground.cli.clinic_processes import Processes
 from eyeground.cli.clinic_setup import FIRST, SetUp, set_up, show_setup
 from eyeground.cli.console import tell
-from eyeground.clinic.settings import PREFIX
+from eyeground.clinic.safety import listening_faults
+from eyeground.clinic.settings import PREFIX, SettingsRefused
 
 LOG: Final = "clinic.log"
 DEMO_CONFIG: Final = "clinic.toml"
+DEMO_TITLE: Final = "Eyeground demonstration / 眼底演示"
 _DEMO_HOME: Final = "clinic-demo"
 
 
@@ -34,7 +36,7 @@ def bring_up(config: Path | None, *, demo: bool, host: str, port: int, workers: 
         Exit code.
 
     Raises:
-        SettingsRefused: If the settings have faults.
+        SettingsRefused: If the settings have faults, or listening there is unsafe.
         SchemaRefused: If a newer version has changed the database.
         DatabaseLost: If the database cannot be reached.
         Interrupted: If a person stopped the demonstration's training.
@@ -44,7 +46,7 @@ def bring_up(config: Path | None, *, demo: bool, host: str, port: int, workers: 
         docs/clinic.md.
     """
     use_config(config)
-    made = _set_up_demo() if demo else set_up(None, accounts=FIRST)
+    made = _set_up_demo(host) if demo else set_up(None, accounts=FIRST, host=host)
     home = made.settings.home.absolute()
     show_setup(made)
     if not made.settings.bundle:
@@ -52,6 +54,7 @@ def bring_up(config: Path | None, *, demo: bool, host: str, port: int, workers: 
     for folder in made.settings.bundle:
         tell(f"models    {folder}")
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    tell(f"open      {made.settings.public_url or url}/ in a browser", *_who_signs_in(made))
     tell(f"service   {url}/api/v1/; document {url}/openapi.json; health {url}/readyz; metrics {url}/metrics")
     tell(f"log       {home / LOG}", *_next_steps(demo), "stop it with Ctrl-C")
     commands = {"web": ["clinic", "web", "--host", host, "--port", str(port)]}
@@ -69,26 +72,35 @@ def bring_up(config: Path | None, *, demo: bool, host: str, port: int, workers: 
     return Processes(commands, told=tell, log=home / LOG).run(started=started)
 
 
-def _set_up_demo() -> SetUp:
+def _set_up_demo(host: str) -> SetUp:
     """Set up the demonstration; its settings go into a file that other commands can be told."""
     from eyeground.cli.clinic_demo import ACCOUNTS, demo_bundle, send_phantoms
 
+    if faults := listening_faults(host, public_url="https://", demo=True):  # told before a model is trained
+        raise SettingsRefused("; ".join(faults))
     home = Path(os.environ.get(f"{PREFIX}HOME", "") or _DEMO_HOME).absolute()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     bundle = demo_bundle(home / "demo")
     if f"{PREFIX}CONFIG" not in os.environ:
-        words = {"home": home, "bundle": bundle}
-        lines = "".join(f"{name} = {json.dumps(str(value), ensure_ascii=False)}\n" for name, value in words.items())
+        words = {"home": str(home), "bundle": str(bundle), "demo": True, "site_title": DEMO_TITLE}
+        lines = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in words.items())
         write_whole(home / DEMO_CONFIG, f"# The demonstration's settings; docs/clinic.md lists all.\n{lines}".encode())
         use_config(home / DEMO_CONFIG)
     os.environ.setdefault(f"{PREFIX}HOME", str(home))
     os.environ.setdefault(f"{PREFIX}BUNDLE", str(bundle))
-    made = set_up(None, accounts=ACCOUNTS)
+    os.environ.setdefault(f"{PREFIX}DEMO", "true")
+    os.environ.setdefault(f"{PREFIX}SITE_TITLE", DEMO_TITLE)
+    made = set_up(None, accounts=ACCOUNTS, host=host)
     with opened(made.settings) as service:
         count = send_phantoms(service)
     if count:
         tell(f"patients  {count} phantoms were sent; they are drawn, no person stands behind them")
     return made
+
+
+def _who_signs_in(made: SetUp) -> list[str]:
+    """With what, where nothing was shown just now."""
+    return [] if made.shown else ["          password forgotten: eyeground clinic user password NAME"]
 
 
 def _next_steps(demo: bool) -> list[str]:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from eyeground.cli.clinic_opening import opened, settings_of
+from eyeground.cli.clinic_setup import check_listening
 from eyeground.cli.config import ConfigError
 from eyeground.cli.console import tell
 from eyeground.clinic.log import say, write_lines
@@ -22,7 +23,7 @@ def serve_clinic(config: Path | None, *, host: str, port: int, as_json: bool) ->
         as_json: Say where it listens as one JSON line.
 
     Raises:
-        SettingsRefused: If the settings have faults.
+        SettingsRefused: If the settings have faults, or listening there is unsafe.
         SchemaRefused: If the database was never set up.
         DatabaseLost: If the database cannot be reached.
         ConfigError: If the port is taken, or the address is not this machine's.
@@ -31,9 +32,12 @@ def serve_clinic(config: Path | None, *, host: str, port: int, as_json: bool) ->
         docs/clinic.md.
     """
     write_lines()
-    with opened(settings_of(config)) as service:
+    settings = settings_of(config)
+    check_listening(settings, host)
+    with opened(settings) as service:
 
         def listening(url: str) -> None:
+            tell(f"open      {settings.public_url or url}/ in a browser")
             tell(f"service   {url}/api/v1/; document {url}/openapi.json; health {url}/readyz; metrics {url}/metrics")
             say("web_listens", port=int(url.rpartition(":")[2]))
             if as_json:
@@ -41,6 +45,8 @@ def serve_clinic(config: Path | None, *, host: str, port: int, as_json: bool) ->
                 sys.stdout.flush()
 
         try:
-            run(make_app(service), host=host, port=port, listening=listening, graceful_s=25)
+            run(
+                make_app(service), host=host, port=port, listening=listening, graceful_s=25, proxies=settings.proxies,
+            )  # fmt: skip
         except OSError as error:
             raise ConfigError(f"--host {host} --port {port}: {error.strerror or error}; choose another") from error

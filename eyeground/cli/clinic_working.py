@@ -22,6 +22,8 @@ from eyeground.clinic.worker import Worker
 # A stop is over after this; 25 s are the worker's own for what it has begun.
 _LONGEST_END_S: Final = 29.0
 _LINGER_S: Final = 2.0
+# Whoever waits before a page goes first; models take what is left of the cores.
+NICE: Final = 10
 
 
 def work(config: Path | None, *, processes: int) -> int:
@@ -50,6 +52,7 @@ def work(config: Path | None, *, processes: int) -> int:
         commands = {f"worker {number + 1}": ["clinic", "worker"] for number in range(processes)}
         return Processes(commands, told=tell).run()
     write_lines()
+    os.nice(NICE)
     with opened(settings) as service:
         graders = open_graders(settings)
         try:

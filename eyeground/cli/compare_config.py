@@ -151,6 +151,10 @@ class CompareConfig(_Strict):
             known.append(init.name)
         wrong += [f"finetune: {key} is set by the comparison itself" for key in ("weights", "seed", "out")
                   if key in self.finetune]  # fmt: skip
+        changed = [self.finetune, *(way.finetune for way in self.ways)]
+        changed += [keys for init in self.inits for keys in (init.finetune, init.pretrain_keys)]
+        wrong += [f"devices={keys['devices']}: a comparison makes each run in one process; leave devices out"
+                  for keys in changed if keys.get("devices", 1) != 1]  # fmt: skip
         if wrong:
             raise ValueError("; ".join(wrong))
         return self

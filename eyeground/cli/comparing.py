@@ -3,98 +3,44 @@
 import json
 import math
 import shlex
-import shutil
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from eyeground.atomic_file import write_whole
 from eyeground.cli.compare_config import CompareConfig, Initialization, Way
-from eyeground.cli.config import FREE_KEYS, ConfigError
+from eyeground.cli.comparison_run import Carrier, Run, kept_settings
+from eyeground.cli.config import ConfigError
 from eyeground.cli.config_file import check_config, dump_config
-from eyeground.cli.console import TrainingWatcher, answer, table, tell
-from eyeground.cli.dataset import Dataset, fingerprint
-from eyeground.cli.features import dataset_of, features_of
+from eyeground.cli.console import answer, table, tell
+from eyeground.cli.dataset import Dataset
+from eyeground.cli.fan_out import fanned_out
 from eyeground.cli.finetune_config import FinetuneConfig
-from eyeground.cli.initializations import Origin, origins, slug
-from eyeground.cli.label_fraction import share_labels, stretch
-from eyeground.cli.linear import fit_linear
-from eyeground.cli.objective import objective_of, task_of
-from eyeground.cli.prediction import predict_split
-from eyeground.cli.recipe import starting_weights
+from eyeground.cli.initializations import Origin, origins
 from eyeground.cli.run_folder import only_one, stop_on_signal
-from eyeground.cli.selection import selection_score
-from eyeground.cli.trained import open_run
-from eyeground.cli.training import build_parts, train
+from eyeground.data.shards.address import remote_address
+from eyeground.data.spread import Spread, here
+from eyeground.data.verify import fingerprint
 from eyeground.evaluate.comparison import Cell, Comparison, compare_cells
 from eyeground.evaluate.comparison_page import ComparisonFacts, markdown, render_comparison
-from eyeground.evaluate.predictions import Predictions, read_predictions, write_predictions
-from eyeground.evaluate.probe import knn_probe, logistic_probe, subset_of_labels
-from eyeground.train.checkpoint import Checkpoints
+from eyeground.evaluate.predictions import read_predictions
 from eyeground.train.loop import Interrupted
 
-# What decides whether two runs can share an open data set.
-_DATA_KEYS = {
-    "data",
-    "task",
-    "classes",
-    "ordered",
-    "split",
-    "split_seed",
-    "val_fraction",
-    "slices",
-    "crop_field",
-    "store_px",
-}
 
-
-@dataclass(frozen=True)
-class Run:
-    """One run of the grid.
-
-    Args:
-        init: Where it starts.
-        way: How it is used.
-        seed: Its seed.
-        fraction: Share of the training patients whose labels are used.
-
-    Example:
-        >>> Run(Initialization(name="own MAE"), Way(name="probe"), 0, 0.1).folder
-        'own-mae/probe-0.1-0'
-
-    References:
-        Our own.
-    """
-
-    init: Initialization
-    way: Way
-    seed: int
-    fraction: float
-
-    @property
-    def name(self) -> str:
-        """Words for people."""
-        share = "" if self.fraction == 1 else f", {self.fraction:.0%} of the labels"
-        return f"{self.init.name}, {self.way.name}, seed {self.seed}{share}"
-
-    @property
-    def folder(self) -> str:
-        """Words for a file system."""
-        return f"{slug(self.init.name)}/{slug(self.way.name)}-{self.fraction:g}-{self.seed}"
-
-
-def run_comparison(config: CompareConfig, *, name: str, as_json: bool) -> None:
+def run_comparison(config: CompareConfig, *, name: str, as_json: bool, on: str | None = None, workers: int = 0) -> None:
     """Carry out what is not done yet of a grid of runs, and judge all of it.
 
     Args:
         config: The checked configuration.
         name: Name of the comparison where the configuration gives no folder.
         as_json: End with one JSON line.
+        on: Whose Ray makes the runs, each on a worker; None = this process does.
+        workers: Workers there; 0 = as many as there are cores.
 
     Raises:
         ConfigError: If the configuration, the data and what was done before do not go together.
@@ -102,6 +48,8 @@ def run_comparison(config: CompareConfig, *, name: str, as_json: bool) -> None:
         WeightsRefused: If weights do not belong to their network.
         Interrupted: If a person stopped it; the same command goes on.
         TrainingFailed: If a run's loss is not finite, or a pre-training collapsed.
+        ClusterUnfit: If the cluster is not there, or cannot do it.
+        WorkersLost: If workers die again and again; the runs that are done are kept.
 
     References:
         Our own.
@@ -112,8 +60,20 @@ def run_comparison(config: CompareConfig, *, name: str, as_json: bool) -> None:
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "runs").is_dir())):
         raise ConfigError(f"{folder}: holds something else than a comparison; choose another out")
     (folder / "runs").mkdir(parents=True, exist_ok=True)
-    with only_one(folder), stop_on_signal() as stop_wanted:
-        grid = _Grid(config, folder, settings, stop_wanted)
+    every = list(settings.values())
+    with (
+        only_one(folder),
+        fanned_out(
+            on,
+            workers=workers,
+            # The lock is new: whoever sees it shares the folder, and has not one of the same name.
+            reads=[folder / ".lock", *{s.path for each in every for s in each.data if not remote_address(s.path)}],
+            device=every[0].device,
+            threads=max(each.threads for each in every),
+        ) as spread,
+        stop_on_signal() as stop_wanted,
+    ):
+        grid = _Grid(config, folder, settings, stop_wanted, spread)
         try:
             cells = grid.carry_out()
         except Interrupted as error:
@@ -164,9 +124,11 @@ class _Grid:
         folder: Path,
         settings: Mapping[tuple[str, str], FinetuneConfig],
         stop_wanted: Callable[[], bool],
+        spread: Spread | None,
     ) -> None:
         self._config, self.folder, self._settings, self._stop_wanted = config, folder, settings, stop_wanted
         self._datasets: dict[str, Dataset] = {}
+        self._spread = spread
         self.runs = tuple(self._all())
         self.origins: dict[str, Origin] = {}
         self.records: dict[str, dict[str, Any]] = {}
@@ -187,7 +149,7 @@ class _Grid:
         config = self._config
         waiting = [run for run in self.runs if not self._done(run)]
         first = self._settings[config.inits[0].name, config.ways[0].name]
-        dataset = self._dataset(first)
+        dataset = Carrier(self.folder, self._settings, {}, datasets=self._datasets).dataset(first)
         self.fingerprint = fingerprint(dataset.sha256)
         write_whole(self.folder / "config.yaml", dump_config(config.model_copy(update={"out": self.folder})).encode())
         dataset.write_split(self.folder / "split.csv")
@@ -200,37 +162,24 @@ class _Grid:
             needed={run.init.name for run in waiting},
             stop_wanted=self._stop_wanted,
         )
+        carrier = Carrier(self.folder, self._settings, {name: origin.weights for name, origin in self.origins.items()})
+        if self._spread is None:
+            carrier = replace(carrier, stop_wanted=self._stop_wanted, datasets=self._datasets)
         spent: dict[str, list[float]] = defaultdict(list)
-        for number, run in enumerate(waiting, 1):
-            begun = time.monotonic()
-            self._carry_out(run)
-            spent[run.way.name].append(time.monotonic() - begun)
-            left = sum(_expected(spent, other.way.name) for other in waiting[number:])
-            tell(
-                f"[{number}/{len(waiting)}] {run.name}: {spent[run.way.name][-1]:.0f} s, about {left / 60:.0f} min left"
-            )
-            if self._stop_wanted() and number < len(waiting):
-                raise Interrupted(f"stopped after {number} of {len(waiting)} runs")
+        begun = time.monotonic()
+        number = 0
+        for seconds in (self._spread or here)(waiting, carrier, stop_wanted=self._stop_wanted):
+            run = waiting[number]
+            number += 1
+            spent[run.way.name].append(seconds)
+            # Workers side by side get more done than time passes.
+            pace = max(1.0, sum(map(sum, spent.values())) / (time.monotonic() - begun))
+            left = sum(_expected(spent, other.way.name) for other in waiting[number:]) / pace
+            tell(f"[{number}/{len(waiting)}] {run.name}: {seconds:.0f} s, about {left / 60:.0f} min left")
+        if number < len(waiting):
+            raise Interrupted(f"stopped after {number} of {len(waiting)} runs")
         self.records = {run.name: self._record(run) or {} for run in self.runs}
         return [self._cell(run) for run in self.runs]
-
-    def _dataset(self, config: FinetuneConfig) -> Dataset:
-        """Open a data set once for all runs that read it alike."""
-        key = config.model_dump_json(include=_DATA_KEYS)
-        if key not in self._datasets:
-            self._datasets[key] = dataset_of(config)
-        return self._datasets[key]
-
-    def _of(self, run: Run) -> FinetuneConfig:
-        """A run's whole configuration."""
-        settings = self._settings[run.init.name, run.way.name]
-        return settings.model_copy(
-            update={
-                "weights": self.origins[run.init.name].weights,
-                "seed": run.seed,
-                "out": self.folder / "runs" / run.folder,
-            }
-        )
 
     def _record(self, run: Run) -> dict[str, Any] | None:
         """What a finished run wrote down."""
@@ -242,7 +191,7 @@ class _Grid:
         record = self._record(run)
         if record is None:
             return False
-        now = _kept(self._settings[run.init.name, run.way.name])
+        now = kept_settings(self._settings[run.init.name, run.way.name])
         other = [key for key in now if now[key] != record["settings"].get(key)]
         if record["pretrain_keys"] != json.loads(json.dumps(run.init.pretrain_keys)):
             other.append("pretrain_keys")
@@ -253,76 +202,6 @@ class _Grid:
             )
         return True
 
-    def _carry_out(self, run: Run) -> None:
-        """Do one run, and keep what it says of the test images."""
-        config = self._of(run)
-        folder = self.folder / "runs" / run.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        begun = time.monotonic()
-        if run.way.frozen:
-            predictions, facts = self._probe(run, config)
-        else:
-            predictions, facts = self._finetune(run, config, folder)
-        write_predictions(folder / "predictions.csv", predictions)
-        record = {
-            "init": run.init.name,
-            "way": run.way.name,
-            "seed": run.seed,
-            "fraction": run.fraction,
-            "weights": config.weights,
-            "settings": _kept(config),
-            "pretrain_keys": run.init.pretrain_keys,
-            "seconds": round(time.monotonic() - begun, 1),
-            **facts,
-        }
-        write_whole(folder / "run.json", (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
-        for rest in ("checkpoints", "tensorboard"):
-            shutil.rmtree(folder / rest, ignore_errors=True)
-
-    def _probe(self, run: Run, config: FinetuneConfig) -> tuple[Predictions, dict[str, Any]]:
-        """Fit a probe on frozen features, computed once for all seeds and fractions."""
-        known = features_of(config, self._dataset(config), cache=self.folder / "features")
-        rows, val, test = (known.rows(split) for split in ("train", "val", "test"))
-        patients = [known.patients[row] for row in rows]
-        rows = rows[subset_of_labels(known.labels[rows], patients, run.fraction, run.seed)]
-        x, y, classes = known.features, known.labels, len(known.classes)
-        if run.way.name == "linear":
-            dataset = share_labels(self._dataset(config), run.fraction, run.seed)
-            config = stretch(config, run.fraction, len(rows))
-            task = task_of(config, dataset)
-            objective = objective_of(config, dataset, task)
-            score = selection_score(config.select_by, task)
-            scores, best = fit_linear(config, known, rows, objective=objective, score=score)
-            facts = {"weights_report": known.facts["load_report"], "images": len(rows), "best_epoch": best}
-            return known.predictions(test, scores), facts
-        if run.way.name == "probe":
-            result = logistic_probe(x[rows], y[rows], x[val], y[val], x[test], classes=classes, seed=run.seed)
-        else:
-            result = knn_probe(x[rows], y[rows], x[test], classes=classes)
-        facts = {"weights_report": known.facts["load_report"], "images": len(rows), "notes": list(result.notes)}
-        return known.predictions(test, result.scores), facts
-
-    def _finetune(self, run: Run, config: FinetuneConfig, folder: Path) -> tuple[Predictions, dict[str, Any]]:
-        """Fine-tune on the wanted share of the labels, or go on where that stopped."""
-        dataset = share_labels(self._dataset(config), run.fraction, run.seed)
-        images = len(dataset.of("train"))
-        config = stretch(config, run.fraction, images)
-        before = Checkpoints(folder / "checkpoints").newest(parts=())
-        tensors = None if before and not before.model.get("base") else starting_weights(config)
-        parts = build_parts(config, dataset, tensors=tensors, before=before)
-        report = {status: list(keys) for status, keys in parts.weights_report.items()}
-        watcher = TrainingWatcher(lines=False)
-        try:
-            progress = train(config, folder, parts, watcher=watcher, stop_wanted=self._stop_wanted)
-        finally:
-            watcher.close()
-        precision = parts.engine.precision
-        del parts
-        trained = open_run(folder, device=config.device, precision=precision, threads=config.threads)
-        predictions = predict_split(trained, dataset, "test").table(trained.task.heads[0])
-        assert isinstance(predictions, Predictions)  # noqa: S101 - no quantity is compared
-        return predictions, {"weights_report": report, "images": images, "best_epoch": progress.best_epoch}
-
     def _cell(self, run: Run) -> Cell:
         """Read a finished run."""
         # Grades stay grades beside a run that takes them for mere classes.
@@ -331,11 +210,6 @@ class _Grid:
         )
         predictions = read_predictions(self.folder / "runs" / run.folder / "predictions.csv", ordered=ordered)
         return Cell(run.init.name, run.way.name, run.seed, run.fraction, predictions)
-
-
-def _kept(config: FinetuneConfig) -> dict[str, Any]:
-    """What decides a run's result and is written down with it."""
-    return config.model_dump(mode="json", exclude=set(FREE_KEYS) | {"weights", "seed"})
 
 
 def _expected(spent: Mapping[str, Sequence[float]], way: str) -> float:

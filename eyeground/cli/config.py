@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from eyeground.model.optimization import Device, Precision
+from eyeground.model.processes import Strategy
 
 # Keys of a training that say nothing about what is learned; they may change when it goes on.
 FREE_KEYS = frozenset(
     {"out", "device", "threads", "workers", "keep_checkpoints", "checkpoint_seconds", "checkpoint_steps"}
-    | {"grad_checkpointing", "resamples"}
+    | {"grad_checkpointing", "resamples", "devices", "strategy", "step_in_backward", "compiled"}
 )
 
 
@@ -88,7 +89,7 @@ class RunConfig(Strict):
         weights: ``random``, a release that was fetched, a weights file of any framework, or a run's folder.
         batch_norm: ``auto`` freezes it where the weights carry folded statistics.
         epochs: Length of the run.
-        batch_size: Images per micro-batch.
+        batch_size: Images per micro-batch, of all processes together.
         accumulation: Micro-batches per optimizer step.
         blr: Peak learning rate for a batch of 256.
         lr: Peak learning rate as it is; overrules ``blr``.
@@ -121,10 +122,16 @@ class RunConfig(Strict):
         out: The run's folder; none = ``runs/<name of the config>``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``; for Paddle and MindSpore also ``gpu``, ``xpu`` (Kunlun), ``npu``
             and ``ascend``, which were not tried here.
+        devices: Processes on this machine that share every batch, each on a device of its own; what is learned does not
+            depend on it. Under torchrun or srun their number counts instead.
+        strategy: With several processes: ``ddp`` (``auto``) gives each all weights, ``fsdp`` each a part.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         threads: Processor threads, 0 = torch's choice.
         workers: Loader processes.
         grad_checkpointing: Recompute activations, for less memory.
+        step_in_backward: Step each weight as soon as its gradient is there, for less memory; in one process, with
+            ``accumulation: 1`` and ``clip_norm: 0``, and not for SimCLR.
+        compiled: Let torch.compile make one program of the network; not for SimCLR.
         keep_checkpoints: How many of the newest to keep beside the best.
         checkpoint_seconds: Save when this much time has passed. Unit: s.
         checkpoint_steps: Save after every so many steps, 0 = no.
@@ -182,10 +189,14 @@ class RunConfig(Strict):
     seed: int = Field(0, ge=0, lt=2**31)
     out: Path | None = None
     device: Device = "auto"
+    devices: int = Field(1, ge=1, le=256)
+    strategy: Strategy = "auto"
     precision: Precision = "auto"
     threads: int = Field(0, ge=0)
     workers: int = Field(0, ge=0, le=256)
     grad_checkpointing: bool = False
+    step_in_backward: bool = False
+    compiled: bool = False
     keep_checkpoints: int = Field(2, ge=1)
     checkpoint_seconds: float = Field(120.0, ge=0)
     checkpoint_steps: int = Field(0, ge=0)
@@ -230,4 +241,15 @@ class RunConfig(Strict):
         names = [source.name or source.path.name for source in self.data]
         if len(set(names)) < len(names):
             raise ValueError(f"two sources are called {max(names, key=names.count)!r}: give each a 'name'")
+        return self
+
+    @model_validator(mode="after")
+    def _stepping(self) -> "RunConfig":
+        """Refuse what needs the whole gradient at once beside a step that does not wait for it."""
+        if not self.step_in_backward:
+            return self
+        needs = {"accumulation": (1, self.accumulation), "clip_norm": (0, self.clip_norm), "devices": (1, self.devices)}
+        wrong = [f"{key}={wanted}, not {given:g}" for key, (wanted, given) in needs.items() if given != wanted]
+        if wrong:
+            raise ValueError(f"step_in_backward needs {', '.join(wrong)}: a weight steps when its gradient is complete")
         return self

@@ -1,10 +1,9 @@
 """A data set opened for an experiment: read, verified, split, its pixels at hand."""
 
-import hashlib
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,14 +15,19 @@ from eyeground.data.modalities import Modalities
 from eyeground.data.pixels import PixelStore
 from eyeground.data.prepared import Prepared, open_prepared
 from eyeground.data.preprocessing import Preprocessing
+from eyeground.data.problem import DataProblems
 from eyeground.data.sample import Sample
+from eyeground.data.shards.opened import Shards, open_shards
 from eyeground.data.split import check_split, hold_out_validation, read_split, split_by_patient, write_split
 from eyeground.data.task import Head
-from eyeground.data.verify import verify
+from eyeground.data.verify import same_bytes, verify
 from eyeground.data.volumes import expand, slice_step
-from eyeground.images.retinal_image import RetinalImage
+from eyeground.images.read import Parcel
 
 SPLITS = ("train", "val", "test")
+Ready = Prepared | Shards
+"""What ``eyeground data prepare`` made: a folder of images, or shards, which may lie elsewhere."""
+_Origin = tuple[str, int | None, str]  # file, slice, sha256
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +116,9 @@ def open_manifest(
     ordered: bool | None,
     labels_required: bool = True,
     heads: Sequence[Head] = (),
+    ready: Mapping[Path, Ready] | None = None,
 ) -> Manifest:
-    """Read the tables or folders of all sources; a prepared folder brings its own table.
+    """Read the tables or folders of all sources; a prepared one brings its own table.
 
     Args:
         sources: As configured.
@@ -121,39 +126,47 @@ def open_manifest(
         ordered: Whether they are grades, None = from the labels.
         labels_required: Refuse rows without a label.
         heads: Questions whose truth stands in a column each, instead of classes.
+        ready: Prepared ones among them that are open already; None = they are looked for.
 
     Returns:
         The joined table.
 
     Raises:
         DataProblems: If anything is wrong; all of it at once.
+        ShardsUnreachable: If shards lie at an address that does not answer.
 
     References:
         Our own.
     """
-    read, ready = [], prepared_folders(sources)
+    read = []
+    ready = prepared_sources(sources) if ready is None else ready
     for source in sources:
         if source.path in ready:
             read.append(ready[source.path].source(source.name))
         else:
             words = source.model_dump(include=set(DataSource.model_fields))
             read.append(Source(**{**words, "name": source.name or source.path.name}))
-    known = list(ready.values())
+    known = [ready[source.path] for source in sources if source.path in ready]
     if len(sources) == len(known) == 1:  # the order of the classes is kept where only it is meant
         classes, ordered = classes or known[0].classes, known[0].ordered if ordered is None else ordered
     manifest = read_manifest(
         read, classes=None if heads else classes, ordered=ordered, labels_required=labels_required, heads=heads
     )
-    origins = {folder.images: folder.origins() for folder in known}
+    origins = {each.images: each.origins() for each in known if isinstance(each, Prepared)}
     whole = []
     for sample in manifest.samples:
-        origin = origins.get(sample.folder, {}).get(sample.file)
-        sliced = origin is not None and origin[1] is not None
-        whole.append(replace(sample, whole=origin[0]) if origin is not None and sliced else sample)
+        file, slice, _ = _origin(sample, origins)
+        whole.append(sample if slice is None else replace(sample, whole=file))
     return replace(manifest, samples=tuple(whole))
 
 
-def prepared_folders(sources: Sequence[DataSource]) -> dict[Path, Prepared]:
+def _origin(sample: Sample, origins: Mapping[Path, dict[str, _Origin]]) -> _Origin:
+    """What a prepared image was made from; of another one, itself."""
+    there = origins.get(sample.folder, {}) if sample.pack is None else {sample.file: sample.pack.origin(sample.file)}
+    return there.get(sample.file, (sample.file, None, ""))
+
+
+def prepared_sources(sources: Sequence[DataSource]) -> dict[Path, Ready]:
     """Find the sources that ``eyeground data prepare`` made.
 
     Args:
@@ -165,21 +178,20 @@ def prepared_folders(sources: Sequence[DataSource]) -> dict[Path, Prepared]:
     Raises:
         ConfigError: If a table or a column is named for one; it has its own.
         DataProblems: If one is not finished or damaged.
+        ShardsUnreachable: If shards lie at an address that does not answer.
 
     References:
         Our own.
     """
-    found = {}
+    found: dict[Path, Ready] = {}
     for source in sources:
-        ready = open_prepared(source.path)
+        ready = open_prepared(source.path) or open_shards(source.path)
         if ready is None:
             continue
         own = set(DataSource.model_fields) - {"path", "name"}
         named = [key for key, value in source.model_dump(include=own).items() if value]
         if named:
-            raise ConfigError(
-                f"{source.path} is a prepared folder with a table of its own; leave out {', '.join(named)}"
-            )
+            raise ConfigError(f"{source.path} is a prepared set with a table of its own; leave out {', '.join(named)}")
         found[source.path] = ready
     return found
 
@@ -259,7 +271,7 @@ def open_dataset(
         Our own.
     """
     ready = check_prepared(sources, preprocessing)
-    manifest = open_manifest(sources, classes=classes, ordered=ordered, heads=heads)
+    manifest = open_manifest(sources, classes=classes, ordered=ordered, heads=heads, ready=ready)
     if split in SPLITS:
         samples = tuple(replace(sample, split=split) for sample in manifest.samples)
     else:
@@ -269,7 +281,7 @@ def open_dataset(
     notes = list(manifest.notes)
     present = {name: {s.label for s in samples if s.split == name} for name in {s.split for s in samples}}
     for name in (name for name in ("val", "test") if name in present):
-        absent = [manifest.classes[k] for k in range(len(manifest.classes)) if k not in present[name]]
+        absent = [word for k, word in enumerate(manifest.classes) if k not in present[name]]
         if absent:
             notes.append(f"{name} has no image of {', '.join(absent)}: metrics that need it are undefined there")
     notes += [images.kinds.note] if images.kinds.note else []
@@ -286,26 +298,27 @@ def open_dataset(
     )
 
 
-def check_prepared(sources: Sequence[DataSource], preprocessing: Preprocessing) -> tuple[Prepared, ...]:
-    """Find the prepared folders among the sources, and refuse those made for another preprocessing.
+def check_prepared(sources: Sequence[DataSource], preprocessing: Preprocessing) -> dict[Path, Ready]:
+    """Find the prepared ones among the sources, and refuse those made for another preprocessing.
 
     Args:
         sources: As configured.
         preprocessing: How pixels will be cropped and shrunk.
 
     Returns:
-        The prepared folders.
+        Each such path with what it holds.
 
     Raises:
         ConfigError: If one was made for another crop or size; all are named.
         DataProblems: If one is not finished or damaged.
+        ShardsUnreachable: If shards lie at an address that does not answer.
 
     References:
         Our own.
     """
-    ready = tuple(prepared_folders(sources).values())
-    other = [folder.mismatch(crop_field=preprocessing.crop_field, store_px=preprocessing.store_px) for folder in ready]
-    if any(other):
+    ready = prepared_sources(sources)
+    crop_field, store_px = preprocessing.crop_field, preprocessing.store_px
+    if any(other := [each.mismatch(crop_field=crop_field, store_px=store_px) for each in ready.values()]):
         raise ConfigError("; ".join(filter(None, other)))
     return ready
 
@@ -331,17 +344,17 @@ class Images(NamedTuple):
 
 def read_images(
     samples: Sequence[Sample],
-    ready: Sequence[Prepared],
+    ready: Mapping[Path, Ready],
     *,
     preprocessing: Preprocessing,
     slices: str,
     keep_pixels: bool = True,
 ) -> Images:
-    """Decode every image once, and keep its pixels where there is room.
+    """Decode every image once, and keep its pixels where there is room; those in shards are read when they are used.
 
     Args:
         samples: With their splits: volumes are expanded after the split.
-        ready: The prepared folders among their sources.
+        ready: The prepared ones among their sources.
         preprocessing: How pixels are cropped and shrunk on reading.
         slices: Which B-scans of a volume are taken: ``center``, ``all`` or ``every:N``.
         keep_pixels: Keep what was decoded, for training or prediction.
@@ -355,44 +368,33 @@ def read_images(
     References:
         Our own.
     """
+    plain = [sample for sample in samples if sample.pack is None]
     if slice_step(slices):
-        with counting("reading headers", len(samples)) as done:
-            samples = expand(samples, slices=slices, progress=done)
+        with counting("reading headers", len(plain)) as done:
+            plain = list(expand(plain, slices=slices, progress=done))
+    # Shards hold the slices that were chosen when they were made.
+    packed = [sample for sample in samples if sample.pack is not None]
+    samples = (*plain, *packed)
     pixels = PixelStore(
         crop_field=preprocessing.crop_field,
         store_px=preprocessing.store_px,
-        prepared=[folder.images for folder in ready],
+        prepared=[each.images for each in ready.values()],
     )
     kinds = Modalities(samples)
 
-    def keep(sample: Sample, image: RetinalImage) -> None:
-        kinds.see(sample, image)
-        if keep_pixels:
-            pixels.keep(sample, image)
+    def keep(sample: Sample, parcel: Parcel) -> None:
+        kinds.see(sample, pixels.keep(sample, parcel) if keep_pixels else pixels.open(parcel)[0])
 
-    with counting("reading images", len(samples)) as done:
-        sha256 = verify(samples, progress=done, keep=keep)
+    sha256: dict[str, str] = {}
+    if plain:
+        with counting("reading images", len(plain)) as done:
+            sha256 = verify(plain, progress=done, keep=keep)
+    kinds.see_packed()
+    # An image in a shard is compared with its hash whenever it is read.
+    sha256 |= {sample.id: sample.pack.sha256(sample.file) for sample in packed if sample.pack is not None}
+    if packed and (problems := same_bytes(samples, sha256)):
+        raise DataProblems(problems)
     # What an image was made from tells whether a model has seen it, prepared or not.
-    origins = {folder.images: folder.origins() for folder in ready}
-    sha256 |= {s.id: origins[s.folder][s.file][2] for s in samples if s.folder in origins}
-    return Images(tuple(samples), pixels, sha256, kinds)
-
-
-def fingerprint(sha256: dict[str, str]) -> str:
-    """Name a data set by its content.
-
-    Args:
-        sha256: Hash of each file, by sample id.
-
-    Returns:
-        Hex digits that change when any file is added, lost or changed.
-
-    Example:
-        >>> fingerprint({"a": "1", "b": "2"}) == fingerprint({"b": "2", "a": "1"})
-        True
-
-    References:
-        Our own.
-    """
-    lines = "\n".join(f"{name} {digest}" for name, digest in sorted(sha256.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    origins = {each.images: each.origins() for each in ready.values() if isinstance(each, Prepared)}
+    sha256 |= {sample.id: made_from for sample in samples if (made_from := _origin(sample, origins)[2])}
+    return Images(samples, pixels, sha256, kinds)

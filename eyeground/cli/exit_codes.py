@@ -1,10 +1,12 @@
 """What a script can tell from the exit code: the kinds of failure that a user can act on."""
 
-BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
+BAD_INPUT, FAILED, INTERRUPTED, LOST = 2, 1, 130, 3
 # By class name, so that nothing heavy is imported to catch it.
 EXIT_CODES = {
     "Interrupted": INTERRUPTED,
     "TrainingFailed": FAILED,
+    "ProcessLost": LOST,
+    "ProcessFailed": FAILED,
     "EngineLost": FAILED,
     "EngineUnfaithful": FAILED,
     "Unproved": FAILED,
@@ -18,11 +20,16 @@ EXIT_CODES = {
     "Undeliverable": FAILED,
     "BlobMissing": FAILED,
     "AuditBroken": FAILED,
+    "PdfFailed": FAILED,
     "NotInTime": FAILED,
     "OutOfMemoryError": FAILED,
     "OSError": FAILED,
+    "ShardsUnreachable": FAILED,
+    "ClusterUnfit": FAILED,
+    "WorkersLost": LOST,
     "ConfigError": BAD_INPUT,
     "DataProblems": BAD_INPUT,
+    "ShardBroken": BAD_INPUT,
     "ImageRefused": BAD_INPUT,
     "WeightsRefused": BAD_INPUT,
     "BundleRefused": BAD_INPUT,
@@ -36,9 +43,12 @@ EXIT_CODES = {
     "NoSuchLetter": BAD_INPUT,
     "Refused": BAD_INPUT,
     "OpinionRefused": BAD_INPUT,
+    "NotSigned": BAD_INPUT,
+    "FontMissing": BAD_INPUT,
     "Forbidden": BAD_INPUT,
     "Stale": BAD_INPUT,
     "BackupRefused": BAD_INPUT,
+    "ExportRefused": BAD_INPUT,
     "FileExistsError": BAD_INPUT,
     "FileNotFoundError": BAD_INPUT,
 }

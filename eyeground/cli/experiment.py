@@ -4,8 +4,9 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from eyeground.cli.config import ConfigError
 from eyeground.cli.config_file import dump_config
 from eyeground.cli.console import TrainingWatcher, answer, tell
 from eyeground.cli.finetune_config import FinetuneConfig
+from eyeground.cli.launching import check_alone, joined, kept_words, note_folder
 from eyeground.cli.metrics_table import record_epoch
 from eyeground.cli.results import Origin, headline_lines, judge
 from eyeground.cli.run_folder import check_folder, only_one, reserve_folder, stop_on_signal
@@ -21,6 +23,7 @@ from eyeground.cli.trained import modality_of_weights, open_run
 from eyeground.cli.training import Parts, read_parts, train
 from eyeground.data.modalities import mismatch
 from eyeground.model.objective import Objective
+from eyeground.model.processes import ALONE, Processes, ProcessLost
 from eyeground.model.torch.engine import TorchEngine
 from eyeground.train.checkpoint import Checkpoints
 from eyeground.train.journal import read_journal
@@ -71,9 +74,10 @@ def run_experiment(config: FinetuneConfig, *, name: str, resume: Path | None, as
     References:
         Our own.
     """
-    if resume is None:
-        check_folder(config.out, verb="finetune")
-    outcome = carry_out(config, name=name, resume=resume)
+    with joined(config) as processes:
+        if resume is None:
+            processes.together(lambda: check_folder(config.out, verb="finetune"))
+        outcome = carry_out(config, name=name, resume=resume, processes=processes)
     answer(
         {
             "run": str(outcome.folder),
@@ -93,6 +97,7 @@ def carry_out(
     resume: Path | None,
     stop: Callable[[], AbstractContextManager[Callable[[], bool]]] = stop_on_signal,
     again: str = "",
+    processes: Processes = ALONE,
 ) -> Outcome:
     """Make a run from beginning to end, or from where it stopped.
 
@@ -102,9 +107,10 @@ def carry_out(
         resume: Folder to go on in, whether or not it holds a checkpoint yet; None = a new run.
         stop: Watches for the wish to stop while the network is trained.
         again: What a person types to go on; empty = ``eyeground finetune --resume`` with the run.
+        processes: Who trains; the first alone writes and judges.
 
     Returns:
-        What it came to; the files are in its folder.
+        What it came to; the files are in its folder. The first process alone comes back.
 
     Raises:
         ConfigError: If the configuration and the data do not go together.
@@ -113,20 +119,17 @@ def carry_out(
         Interrupted: If a person stopped it.
         TrainingFailed: If the loss is not finite.
         CheckpointError: If a checkpoint cannot be written or read.
+        ProcessLost: If another process has ended or answers no more.
 
     References:
         docs/run.md for the files.
     """
+    check_alone(config, processes)
     started = time.monotonic()
     before = Checkpoints(resume / "checkpoints").newest(parts=()) if resume else None
-    parts = read_parts(config, resume=resume, before=before)
-    folder = resume or reserve_folder(config.out, name, verb="finetune")
-    with only_one(folder):
-        if resume is None and (folder / "checkpoints").exists():
-            raise ConfigError(f"{folder}: another run has just been made there; choose another out")
-        write_whole(folder / "config.yaml", dump_config(config.model_copy(update={"out": folder})).encode())
-        parts.dataset.write_split(folder / "split.csv")
-        _announce(folder, parts, config.weights, config.layer_decay)
+    parts = read_parts(config, resume=resume, before=before, processes=processes)
+    with ExitStack() as held:
+        folder = processes.first(partial(_open_folder, config, name=name, resume=resume, parts=parts, held=held))
         with stop() as stop_wanted:
             watcher = TrainingWatcher(also=lambda epoch, verdict: record_epoch(folder, epoch, verdict.columns))
             try:
@@ -134,6 +137,8 @@ def carry_out(
             except Interrupted as error:
                 go_on = again or f"eyeground finetune --resume {shlex.quote(str(folder))}"
                 raise Interrupted(f"{error}. Go on with: {go_on}") from None
+            except ProcessLost as error:
+                raise ProcessLost(f"{error}: {kept_words(folder, verb='finetune')}") from error
             finally:
                 watcher.close()
         report = parts.weights_report
@@ -162,6 +167,19 @@ def carry_out(
     tell(*headline_lines(headline))
     earlier = float(before.progress["seconds"]) if before else 0.0
     return Outcome(folder, round(earlier + time.monotonic() - started, 1), progress.best_epoch, headline)
+
+
+def _open_folder(config: FinetuneConfig, *, name: str, resume: Path | None, parts: Parts, held: ExitStack) -> Path:
+    """Make the run's folder, or take it up, and keep others out of it; say what is about to be done."""
+    folder = resume or reserve_folder(config.out, name, verb="finetune")
+    held.enter_context(only_one(folder))
+    if resume is None and (folder / "checkpoints").exists():
+        raise ConfigError(f"{folder}: another run has just been made there; choose another out")
+    write_whole(folder / "config.yaml", dump_config(config.model_copy(update={"out": folder})).encode())
+    parts.dataset.write_split(folder / "split.csv")
+    note_folder(folder)
+    _announce(folder, parts, config.weights, config.layer_decay)
+    return folder
 
 
 def _announce(folder: Path, parts: Parts, weights: str, layer_decay: float) -> None:

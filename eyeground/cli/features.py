@@ -1,11 +1,13 @@
 """Frozen features of a data set: computed once, kept, and found again by weights, preprocessing and images."""
 
 import csv
+import fcntl
 import hashlib
 import io
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,21 +17,20 @@ from numpy.typing import NDArray
 
 from eyeground.atomic_file import atomic_file, write_whole
 from eyeground.cli.config import ConfigError
-from eyeground.cli.console import answer, counting, tell
-from eyeground.cli.dataset import SPLITS, Dataset, fingerprint, open_dataset
+from eyeground.cli.console import answer, tell
+from eyeground.cli.dataset import SPLITS, Dataset, open_dataset
+from eyeground.cli.fan_out import fanned_out
 from eyeground.cli.finetune_config import FinetuneConfig
-from eyeground.cli.recipe import preprocessing_of, spec_of, starting_weights
-from eyeground.data.loader import EvaluationImages
+from eyeground.cli.frozen_network import FrozenNetwork, feature_rows, headless_spec, name_weights
+from eyeground.cli.recipe import preprocessing_of, starting_weights
 from eyeground.data.sample import Sample
-from eyeground.evaluate.pooling import pool
+from eyeground.data.shards.address import remote_address
+from eyeground.data.spread import Spread, here
+from eyeground.data.verify import fingerprint
 from eyeground.evaluate.predictions import Predictions
-from eyeground.model.spec import ModelSpec
-from eyeground.model.torch.engine import TorchEngine
-from eyeground.model.weights import Tensors, WeightsRefused, read_weights, write_weights
+from eyeground.model.weights import read_weights, write_weights
 
 _COLUMNS = ("file", "patient", "eye", "source", "label", "split", "sha256")
-# Of a head that is never used; always the same, for the draws of random weights hang on its size.
-_CLASSES = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +116,12 @@ class FeatureTable:
         )
 
 
-def dataset_of(config: FinetuneConfig) -> Dataset:
+def dataset_of(config: FinetuneConfig, *, keep_pixels: bool = True) -> Dataset:
     """Open a configuration's data as fine-tuning does.
 
     Args:
         config: A checked configuration.
+        keep_pixels: Keep what was decoded, for this process to use.
 
     Returns:
         The data set, split and verified.
@@ -131,7 +133,7 @@ def dataset_of(config: FinetuneConfig) -> Dataset:
     References:
         Our own.
     """
-    _spec(config)  # a patch that does not divide the image is found before any image is read
+    headless_spec(config)  # a patch that does not divide the image is found before any image is read
     return open_dataset(
         config.data,
         preprocessing=preprocessing_of(config),
@@ -141,6 +143,7 @@ def dataset_of(config: FinetuneConfig) -> Dataset:
         split_seed=config.split_seed,
         val_fraction=config.val_fraction,
         slices=config.slices,
+        keep_pixels=keep_pixels,
     )
 
 
@@ -163,10 +166,12 @@ def features_of(config: FinetuneConfig, dataset: Dataset | None = None, *, cache
     References:
         Our own.
     """
-    return _features(config, dataset, cache, keyed=True)
+    return _features(config, dataset, cache, keyed=True, spread=None)
 
 
-def write_features(config: FinetuneConfig, *, out: Path, as_json: bool) -> None:
+def write_features(
+    config: FinetuneConfig, *, out: Path, as_json: bool, on: str | None = None, workers: int = 0
+) -> None:
     """Write the frozen features of a whole data set into one folder, unless they are there already.
 
     Args:
@@ -174,11 +179,15 @@ def write_features(config: FinetuneConfig, *, out: Path, as_json: bool) -> None:
         out: Folder for ``features.safetensors``, ``features.csv`` and ``features.json``; features that are there from
             other weights, preprocessing or images are replaced.
         as_json: End with one JSON line.
+        on: Whose Ray computes; None = this process does.
+        workers: Workers there; 0 = as many as there are cores.
 
     Raises:
         ConfigError: If the network or device is not to be had, or the folder holds something else.
         DataProblems: If the data has faults; all are listed.
         WeightsRefused: If the weights do not belong to the network, or give NaN.
+        ClusterUnfit: If the cluster is not there, or cannot do it.
+        WorkersLost: If workers die again and again.
 
     References:
         Our own.
@@ -186,7 +195,10 @@ def write_features(config: FinetuneConfig, *, out: Path, as_json: bool) -> None:
     started = time.monotonic()
     if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or (out / "features.safetensors").exists())):
         raise ConfigError(f"{out}: holds something else than features; choose another --out")
-    table = _features(config, None, out, keyed=False)
+    reads = [source.path for source in config.data if not remote_address(source.path)]
+    reads += [Path(config.weights)] if config.weights != "random" else []
+    with fanned_out(on, workers=workers, reads=reads, device=config.device, threads=config.threads) as spread:
+        table = _features(config, None, out, keyed=False, spread=spread)
     rows, width = table.features.shape
     answer(
         {
@@ -202,25 +214,15 @@ def write_features(config: FinetuneConfig, *, out: Path, as_json: bool) -> None:
     )
 
 
-def _spec(config: FinetuneConfig, tensors: Tensors | None = None) -> ModelSpec:
-    """Describe the network."""
-    if config.task not in ("multiclass", "ordinal"):
-        raise ConfigError(
-            f"features are kept with classes or grades, not with task: {config.task}; set task=multiclass"
-        )
-    try:
-        return spec_of(config, classes=_CLASSES, tensors=tensors)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _features(config: FinetuneConfig, dataset: Dataset | None, place: Path, *, keyed: bool) -> FeatureTable:
+def _features(
+    config: FinetuneConfig, dataset: Dataset | None, place: Path, *, keyed: bool, spread: Spread | None
+) -> FeatureTable:
     """Find or compute; ``keyed`` = in a folder of its own inside ``place``."""
     # A missing weights file shows before any image is read.
     tensors = starting_weights(config)
-    spec = _spec(config, tensors).to_json()
+    spec = headless_spec(config, tensors).to_json()
     if dataset is None:
-        dataset = dataset_of(config)
+        dataset = dataset_of(config, keep_pixels=spread is None)
     volumes: dict[str, list[Sample]] = {}
     for sample in dataset.samples:
         if sample.split in SPLITS:
@@ -230,7 +232,7 @@ def _features(config: FinetuneConfig, dataset: Dataset | None, place: Path, *, k
     sha256 = {name: _hash_of(scans, dataset.sha256) for name, scans in volumes.items()}
     facts: dict[str, Any] = {
         "weights": config.weights if tensors is not None else f"random, seed {config.seed}",
-        "weights_sha256": _hash_weights(tensors, config.seed),
+        "weights_sha256": name_weights(tensors, config.seed),
         "spec": {name: value for name, value in spec.items() if name not in ("classes", "drop_path")},
         "preprocessing": asdict(preprocessing_of(config)),
         "precision": config.precision,
@@ -239,65 +241,40 @@ def _features(config: FinetuneConfig, dataset: Dataset | None, place: Path, *, k
     facts["key"] = _digest(json.dumps({k: v for k, v in facts.items() if k != "weights"}, sort_keys=True))
     folder = place / f"{facts['key'][:16]}-{fingerprint(sha256)[:16]}" if keyed else place
     folder.mkdir(parents=True, exist_ok=True)
-    kept, before = _read_kept(folder, facts["key"])
-    missing = [name for name, digest in sha256.items() if digest not in kept]
-    if missing:
-        scans = [scan for name in missing for scan in volumes[name]]
-        computed, facts["load_report"], facts["engine"] = _compute(config, tensors, dataset, scans)
-        kept |= {sha256[name]: row for name, row in zip(missing, computed, strict=True)}
-    else:
-        facts |= {name: before[name] for name in ("load_report", "engine")}
-        tell(f"features: all {len(sha256)} are in {folder}: no image went through the network")
-    table = FeatureTable(
-        features=np.stack([kept[digest] for digest in sha256.values()]).astype(np.float32),
-        samples=tuple(scans[0] for scans in volumes.values()),
-        sha256=tuple(sha256.values()),
-        classes=dataset.classes,
-        ordered=dataset.ordered,
-        patients_known=dataset.patients_known,
-        facts=facts,
-        computed=len(missing),
-        folder=folder,
-    )
-    _write(folder, table, anew=bool(missing) or len(kept) != len(set(table.sha256)))
-    return table
+    with _alone(place / f"{folder.name}.lock") if keyed else nullcontext():
+        kept, before = _read_kept(folder, facts["key"])
+        missing = [name for name, digest in sha256.items() if digest not in kept]
+        if missing:
+            scans = [scan for name in missing for scan in volumes[name]]
+            network = FrozenNetwork(
+                config, dataset.pixels, facts["weights_sha256"], tensors if spread is None else None
+            )
+            computed, facts["load_report"], facts["engine"] = feature_rows(network, scans, spread or here)
+            kept |= {sha256[name]: row for name, row in zip(missing, computed, strict=True)}
+        else:
+            facts |= {name: before[name] for name in ("load_report", "engine")}
+            tell(f"features: all {len(sha256)} are in {folder}: no image went through the network")
+        table = FeatureTable(
+            features=np.stack([kept[digest] for digest in sha256.values()]).astype(np.float32),
+            samples=tuple(scans[0] for scans in volumes.values()),
+            sha256=tuple(sha256.values()),
+            classes=dataset.classes,
+            ordered=dataset.ordered,
+            patients_known=dataset.patients_known,
+            facts=facts,
+            computed=len(missing),
+            folder=folder,
+        )
+        _write(folder, table, anew=bool(missing) or len(kept) != len(set(table.sha256)))
+        return table
 
 
-def _compute(
-    config: FinetuneConfig, tensors: Tensors | None, dataset: Dataset, scans: Sequence[Sample]
-) -> tuple[NDArray[np.float32], dict[str, list[str]], str]:
-    """Send images through the network: a row per volume, what became of the weights' keys, and on what it ran."""
-    try:
-        engine = TorchEngine(
-            _spec(config, tensors),
-            tensors=tensors,
-            device=config.device,
-            precision=config.precision,
-            seed=config.seed,
-            threads=config.threads,
-        )
-    except WeightsRefused:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    images = EvaluationImages(scans, pixels=dataset.pixels, preprocessing=preprocessing_of(config), limit_bytes=0)
-    found: list[NDArray[np.float64]] = []
-    with counting("computing features", len(scans)) as done:
-        seen = 0
-        for batch in images.batches(config.batch_size):
-            found.append(engine.features(batch.images).astype(np.float64))
-            seen += len(batch.images)
-            done(seen, len(scans))
-    rows = np.concatenate(found)
-    broken = np.flatnonzero(~np.isfinite(rows).all(axis=1)).tolist()
-    if broken:
-        raise WeightsRefused(
-            f"the features of {len(broken)} images are NaN or infinite, first {scans[broken[0]].file}: these weights "
-            "are spoiled, or too large for this precision; try precision=fp32"
-        )
-    means, _ = pool(rows, [scan.volume for scan in scans])
-    report = engine.load_report.lines() if engine.load_report else {}
-    return means.astype(np.float32), report, engine.description
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Wait for others that want the same rows: two runs of a comparison, side by side, need not both compute them."""
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def _hash_of(scans: Sequence[Sample], sha256: Mapping[str, str]) -> str:
@@ -309,18 +286,6 @@ def _hash_of(scans: Sequence[Sample], sha256: Mapping[str, str]) -> str:
 def _digest(text: str) -> str:
     """SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _hash_weights(tensors: Tensors | None, seed: int) -> str:
-    """Name weights by their names, types, shapes and values; random ones by their seed."""
-    if tensors is None:
-        return _digest(f"random {seed}")
-    whole = hashlib.sha256()
-    for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
-        whole.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        whole.update(array.tobytes())
-    return whole.hexdigest()
 
 
 def _read_kept(folder: Path, key: str) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:

@@ -224,6 +224,10 @@ class FinetuneConfig(RunConfig):
                 f"engine={self.engine} offers task=multiclass, adapt=full and the plain loss (imbalance by sampling); "
                 "engine=torch offers all"
             )
+        special = [key for key in ("step_in_backward", "compiled") if getattr(self, key)]
+        special += [f"devices={self.devices}"] if self.devices > 1 else []
+        if self.engine != "torch" and special:
+            wrong.append(f"engine={self.engine} does not offer {', '.join(special)}; engine=torch does")
         for key, (owner, chosen) in _OWNERS.items():
             if key in self.model_fields_set and owner not in chosen(self) and getattr(self, key) != _default(key):
                 wrong.append(

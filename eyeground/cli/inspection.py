@@ -19,8 +19,7 @@ from eyeground.data.preprocessing import Preprocessing, square
 from eyeground.data.sample import Sample
 from eyeground.data.verify import verify
 from eyeground.images.field import crop_photograph
-from eyeground.images.read import read
-from eyeground.images.retinal_image import RetinalImage
+from eyeground.images.read import Parcel
 
 _CELL_PX = 128
 _PER_CLASS = 8
@@ -53,8 +52,8 @@ def inspect(source: DataSource, *, picture: Path | None, balance_picture: Path |
         )
     sizes: Counter[str] = Counter()
 
-    def note_size(sample: Sample, image: RetinalImage) -> None:
-        height, width = image.pixels.shape[:2]
+    def note_size(sample: Sample, parcel: Parcel) -> None:
+        height, width = parcel.decode(least_px=1).size
         sizes[f"{width}x{height}"] += 1
 
     with counting("reading images", len(manifest.samples)) as done:
@@ -152,7 +151,7 @@ def sheet(groups: list[list[Sample]], classes: tuple[str, ...]) -> Image.Image:
             else []
         )
         for column, number in enumerate(chosen):
-            image = crop_photograph(read(samples[number].path, source=samples[number].file))
+            image = crop_photograph(samples[number].parcel().decode())
             canvas.paste(
                 Image.fromarray(square(image.pixels, cell)), (left + column * _CELL_PX + 2, row * _CELL_PX + 2)
             )

@@ -13,7 +13,7 @@ from eyeground.cli.training import order_of_epochs
 from eyeground.data.order import order_of
 from eyeground.model.objective import Objective
 from eyeground.model.optimization import Optimization
-from eyeground.model.torch.linear import LinearHead
+from eyeground.model.torch.linear import LinearHead, one_thread
 
 
 def fit_linear(
@@ -56,18 +56,19 @@ def fit_linear(
     order = order_of_epochs(config, [known.samples[row] for row in rows.tolist()])
     rate, batch = learning_rate_of(config), min(config.batch_size, len(rows))
     step, chosen, best, kept = 0, 0, -math.inf, head.state()
-    for epoch in range(config.epochs):
-        numbers = order(epoch) if order else order_of(samples=len(rows), seed=config.seed, epoch=epoch)
-        steps = len(numbers) // batch
-        for index in range(steps):
-            taken = rows[numbers[index * batch : (index + 1) * batch]]
-            lr = rate.at(epoch + index / steps, epochs=config.epochs, effective_batch=batch)
-            head.train_step(x[taken], targets[taken], lr=lr, seed=step)
-            step += 1
-        said = head.predict(x[val])
-        verdict = score(said, truth[val], objective.task.loss(said, truth[val]))
-        if verdict.selection > best or not chosen:
-            best = -math.inf if math.isnan(verdict.selection) else verdict.selection
-            chosen, kept = epoch + 1, head.state()
+    with one_thread():
+        for epoch in range(config.epochs):
+            numbers = order(epoch) if order else order_of(samples=len(rows), seed=config.seed, epoch=epoch)
+            steps = len(numbers) // batch
+            for index in range(steps):
+                taken = rows[numbers[index * batch : (index + 1) * batch]]
+                lr = rate.at(epoch + index / steps, epochs=config.epochs, effective_batch=batch)
+                head.train_step(x[taken], targets[taken], lr=lr, seed=step)
+                step += 1
+            said = head.predict(x[val])
+            verdict = score(said, truth[val], objective.task.loss(said, truth[val]))
+            if verdict.selection > best or not chosen:
+                best = -math.inf if math.isnan(verdict.selection) else verdict.selection
+                chosen, kept = epoch + 1, head.state()
     head.load_state({"weights": kept["weights"]})
     return head.predict(x[test]), chosen

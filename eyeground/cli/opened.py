@@ -2,24 +2,28 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eyeground.cli.calibrating import RECORD, read_calibration
 from eyeground.cli.config import ConfigError
 from eyeground.cli.console import tell
-from eyeground.cli.trained import Trained, open_run
-from eyeground.evaluate.calibrate import Calibration
 from eyeground.model.engine import Images
 from eyeground.model.optimization import Device, Framework, Precision
 from eyeground.model.weights import WeightsRefused
-from eyeground.serve.bundle import is_bundle, open_bundle
+from eyeground.serve.bundle import Bundle, is_bundle, open_bundle
+from eyeground.serve.choice import Choice, choose, processor
 from eyeground.serve.contract import Contract
 from eyeground.serve.engine_runtime import EngineRuntime
 from eyeground.serve.predictor import Predictor
 from eyeground.serve.runtime import Runtime, RuntimePrecision
+from eyeground.serve.runtimes.torch import accelerated
 from eyeground.serve.titles import titles_of
+
+if TYPE_CHECKING:  # torch, scipy: seconds that a bundle's own runtime has no need of
+    from eyeground.cli.trained import Trained
+    from eyeground.evaluate.calibrate import Calibration
 
 
 def open_predictor(
@@ -31,18 +35,20 @@ def open_predictor(
     precision: Precision | RuntimePrecision = "auto",
     threads: int = 0,
     batch_size: int = 32,
+    images: int = 0,
     calibrated: bool = False,
 ) -> Predictor:
     """Open a run's best checkpoint, or a bundle, for prediction.
 
     Args:
         model: The folder.
-        runtime: Which of a bundle's runtimes; empty = torch.
+        runtime: Which of a bundle's runtimes; empty = the fastest here of those that were proven, and why is told.
         framework: In which framework a run is opened; None = in the one it was trained in.
         device: Where torch computes.
-        precision: How to compute; ``auto``: a run as it was trained, a bundle in fp32, as its parity was measured.
+        precision: How to compute; ``auto``: a run as it was trained, a runtime that is named in fp32.
         threads: Processor threads, 0 = the runtime's choice.
         batch_size: Most images in one call.
+        images: How many will be asked about; 0 = many.
         calibrated: Use a run's calibration; a bundle's is part of its contract, and always used.
 
     Returns:
@@ -68,17 +74,21 @@ def open_predictor(
             raise ConfigError(
                 f"--calibrated: {model} was packed without a calibration; calibrate its run, and pack anew"
             )
+        wanted = None if precision == "auto" else precision
+        alone = 1 in (batch_size, images)
+        chosen = (
+            Choice(runtime, wanted or "fp32", "")
+            if runtime
+            else usual_of(bundle, device=device, alone=alone, wanted=wanted)
+        )
         try:
-            made = bundle.open_runtime(
-                runtime or "torch",
-                precision="fp32" if precision == "auto" else precision,
-                threads=threads,
-                device=device,
-            )
+            made = bundle.open_runtime(chosen.runtime, precision=chosen.precision, threads=threads, device=device)
         except WeightsRefused:
             raise
         except ValueError as error:
             raise ConfigError(str(error)) from error
+        if chosen.reason:
+            tell(f"runtime   {made.description}: {chosen.reason}")
         return Predictor(bundle.contract, made, id=bundle.id, batch_size=batch_size)
     if runtime:
         raise ConfigError(
@@ -88,6 +98,8 @@ def open_predictor(
         raise ConfigError(
             f"--precision int8: {model} is a run; pack it with: eyeground export {model} --precision int8"
         )
+    from eyeground.cli.trained import open_run
+
     trained = open_run(model, framework=framework, device=device, precision=precision, threads=threads)
     calibrations = calibrations_of(model, trained) if calibrated else {}
     try:
@@ -95,6 +107,36 @@ def open_predictor(
     except ValueError as error:
         raise ConfigError(f"{model}: {error}; open it in torch with --engine torch") from error
     return Predictor(contract_of(trained, calibrations), answering, id=trained.weights_sha256, batch_size=batch_size)
+
+
+def usual_of(
+    bundle: Bundle, *, device: Device = "auto", alone: bool = False, wanted: RuntimePrecision | None = None
+) -> Choice:
+    """Choose what computes for a bundle where nobody named a runtime.
+
+    Args:
+        bundle: The bundle.
+        device: Where torch would compute; on an accelerator it does.
+        alone: Whether images come one at a time.
+        wanted: A precision that was named; None = any that was proven.
+
+    Returns:
+        What computes, and why.
+
+    References:
+        Our own.
+    """
+    if accelerated(device):
+        return Choice("torch", wanted or "fp32", "the one that computes on an accelerator")
+    contract = bundle.contract
+    return choose(
+        contract.spec,
+        bundle.runtimes,
+        thresholds=bool(contract.calibrations),
+        on=processor(),
+        alone=alone,
+        wanted=wanted,
+    )
 
 
 class _Packed:
@@ -109,7 +151,7 @@ class _Packed:
         return self._contract.task.scores(self._runtime.outputs(images))
 
 
-def open_packed(folder: Path, *, device: Device = "auto", precision: Precision = "auto") -> Trained:
+def open_packed(folder: Path, *, device: Device = "auto", precision: Precision = "auto") -> "Trained":
     """Open a bundle in torch to be judged, by its scores before calibration, as a run is.
 
     Args:
@@ -128,7 +170,9 @@ def open_packed(folder: Path, *, device: Device = "auto", precision: Precision =
     References:
         Our own.
     """
-    predictor = open_predictor(folder, device=device, precision=precision)
+    from eyeground.cli.trained import Trained
+
+    predictor = open_predictor(folder, runtime="torch", device=device, precision=precision)
     contract = predictor.contract
     return Trained(
         engine=_Packed(predictor.runtime, contract),  # type: ignore[arg-type]
@@ -144,8 +188,8 @@ def open_packed(folder: Path, *, device: Device = "auto", precision: Precision =
 
 
 def contract_of(
-    trained: Trained,
-    calibrations: Mapping[str, Calibration],
+    trained: "Trained",
+    calibrations: "Mapping[str, Calibration]",
     *,
     titles: Mapping[str, Mapping[str, str]] | None = None,
     modality: str = "",
@@ -185,7 +229,7 @@ def contract_of(
         raise ConfigError(str(error)) from error
 
 
-def calibrations_of(run: Path, trained: Trained, *, wanted: bool = True) -> dict[str, Calibration]:
+def calibrations_of(run: Path, trained: "Trained", *, wanted: bool = True) -> "dict[str, Calibration]":
     """Read a run's calibrations, one for each head that can have one.
 
     Args:
@@ -202,6 +246,8 @@ def calibrations_of(run: Path, trained: Trained, *, wanted: bool = True) -> dict
     References:
         Our own.
     """
+    from eyeground.cli.calibrating import RECORD, read_calibration
+
     heads = [head for head in trained.task.heads if head.kind != "quantity"]
     if not heads and wanted:
         raise ConfigError(f"--calibrated: {run} predicts a quantity, which has no calibration")

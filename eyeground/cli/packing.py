@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,15 +20,16 @@ from eyeground.cli.proving import Gate
 from eyeground.cli.similar import training_cases
 from eyeground.cli.trained import open_run
 from eyeground.explain.cases import write_cases
-from eyeground.model.conversion import Shown, WeightsFile, convert
+from eyeground.model.conversion import Shown, Unproved, WeightsFile, convert
 from eyeground.model.environment import EngineMissing, python_of
 from eyeground.model.spec import ModelSpec
 from eyeground.model.torch.engine import TorchEngine
 from eyeground.model.untrusted import open_foreign
-from eyeground.model.weights import WeightsRefused, write_weights
+from eyeground.model.weights import Tensors, WeightsRefused, write_weights
 from eyeground.pick import pick
-from eyeground.serve.bundle import CARD, CASES, FORMAT, METRICS, RECORD, WEIGHTS, is_bundle, open_bundle, seal
+from eyeground.serve.bundle import CARD, CASES, FORMAT, METRICS, RECORD, WEIGHTS, files_of, is_bundle, open_bundle, seal
 from eyeground.serve.card import render_card
+from eyeground.serve.choice import choose, processor, ranked
 from eyeground.serve.contract import Contract
 from eyeground.serve.runtime import RuntimeMissing, RuntimePrecision
 from eyeground.serve.titles import read_titles
@@ -56,7 +57,7 @@ def export_run(
 
     Args:
         run: The run's folder.
-        targets: What to hold besides torch's weights, of ``TARGETS``.
+        targets: What to hold besides torch's weights, of ``TARGETS``; none = what is fastest here for this network.
         out: Folder to make.
         precision: Offered besides fp32: ``bf16`` or ``int8`` have to pass on validation; ``fp32`` = nothing more.
         tolerance: Greatest loss of AUROC on validation that a reduced precision may have, at the lower end of its
@@ -90,12 +91,15 @@ def export_run(
         wrong.append(f"{run} is a bundle already; export takes the run it was made of")
     if wrong:
         raise ConfigError("\n".join(wrong))
-    targets = list(dict.fromkeys(targets))
-    wanted = _wanted(targets, precision)
+    targets, named = list(dict.fromkeys(targets)), bool(targets)
+    wanted = _wanted(targets, precision) if named else []  # what is not installed is told before the work
     trained = open_run(run, framework="torch", device="cpu", precision="fp32", threads=threads)
     if not isinstance(trained.engine, TorchEngine):
         raise ConfigError(f"{run}: cannot be opened in torch")
     spec, tensors = trained.engine.whole()
+    if not named:
+        targets = _usual(spec, precision)
+        wanted = _wanted(targets, precision)
     calibrations = {} if uncalibrated else calibrations_of(run, trained, wanted=False)
     gate = Gate(run, trained, images=images, tolerance=tolerance)
     gate.check(wanted)
@@ -112,13 +116,16 @@ def export_run(
         held: dict[str, dict[str, Any]] = {}
         for name, each in wanted:
             tell(f"packing  {name} in {each}")
-            made = pick("serve.runtimes", name)
-            made.write(spec, tensors, part, precision=each, calibration_images=gate.calibration(each))
-            runtime = made.open_runtime(part, spec=spec, precision=each, threads=threads, device="cpu")
             try:
-                held.setdefault(name, {})[each] = gate.prove(name, each, runtime, contract)
-            finally:
-                runtime.close()
+                proof = _pack(part, name, each, tensors, gate, contract, threads)
+            except (RuntimeError, WeightsRefused, Unproved) as error:
+                if named or name == "torch" or each != "fp32":
+                    raise
+                tell(f"left out {name} in {each}, which nobody asked for: {' '.join(str(error).split())[:300]}")
+                for file in files_of(name, each):
+                    (part / file).unlink(missing_ok=True)
+                continue
+            held.setdefault(name, {})[each] = proof
         for target in (target for target in targets if target in _CONVERTED):
             _convert(part, target, WeightsFile(part / WEIGHTS, foreign, spec), gate.shown, threads)
         if cases:
@@ -148,12 +155,18 @@ def export_run(
         shutil.rmtree(part, ignore_errors=True)
         raise
     _report(held)
+    usual = {}
+    for alone in (True, False):
+        chosen = choose(spec, bundle.runtimes, thresholds=bool(contract.calibrations), on=processor(), alone=alone)
+        tell(f"unless another is named, {chosen.runtime} computes here in {chosen.precision}: {chosen.reason}")
+        usual["one" if alone else "several"] = asdict(chosen)
     answer(
         {
             "out": str(out),
             "id": bundle.id,
             "seconds": round(time.monotonic() - started, 1),
             "runtimes": held,
+            "usual": usual,
             "weights_for": record["weights_for"],
             "licence": start["licence"],
             "files": dict(bundle.files),
@@ -169,6 +182,34 @@ def _titles(path: Path | None) -> tuple[dict[str, dict[str, str]] | None, list[s
         return (read_titles(path) if path else None), []
     except ValueError as error:
         return None, [f"--titles {error}"]
+
+
+def _pack(
+    part: Path, name: str, precision: RuntimePrecision, tensors: Tensors, gate: Gate, contract: Contract, threads: int
+) -> dict[str, Any]:
+    """Write what a runtime opens, and hold it against torch."""
+    made, spec = pick("serve.runtimes", name), contract.spec
+    made.write(spec, tensors, part, precision=precision, calibration_images=gate.calibration(precision))
+    runtime = made.open_runtime(part, spec=spec, precision=precision, threads=threads, device="cpu")
+    try:
+        return gate.prove(name, precision, runtime, contract)
+    finally:
+        runtime.close()
+
+
+def _usual(spec: ModelSpec, precision: RuntimePrecision) -> list[str]:
+    """What is packed where nobody said: the fastest in fp32 that is installed, and what offers a reduced precision."""
+    gains: dict[str, float] = {}
+    for alone in (True, False):
+        for (name, each), gain in ranked(spec, on=processor(), alone=alone).items():
+            if each == "fp32" and name != "torch":
+                gains[name] = max(gain, gains.get(name, 0))
+    # Whatever graph it is, it is written through ONNX.
+    there = [name for name in gains if not any(pick("serve.runtimes", each).missing() for each in (name, "onnx"))]
+    found = sorted(there, key=lambda name: -gains[name])[:1]
+    if precision not in pick("serve.runtimes", "torch").FILES:
+        found += [name for name in ("onnx", "openvino") if precision in pick("serve.runtimes", name).FILES]
+    return list(dict.fromkeys(found)) or ["bundle"]
 
 
 def _wanted(targets: Sequence[str], precision: RuntimePrecision) -> list[tuple[str, RuntimePrecision]]:

@@ -1,19 +1,22 @@
-"""A data set to a prepared folder: the words around ``data.prepare``."""
+"""A data set to a prepared folder or to shards: the words around ``data.prepare`` and ``data.shards.writing``."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import typer
 
 from eyeground.cli.config import ConfigError, DataSource
 from eyeground.cli.console import answer, counting, tell
-from eyeground.cli.dataset import open_manifest
+from eyeground.cli.dataset import open_manifest, prepared_sources
+from eyeground.cli.fan_out import fanned_out
 from eyeground.data.listing import Listing
-from eyeground.data.prepare import OWN_COLUMNS, prepare
-from eyeground.data.prepared import open_prepared
+from eyeground.data.prepare import JOURNAL, OWN_COLUMNS, prepare
 from eyeground.data.problem import DataProblems
 from eyeground.data.sample import Sample
+from eyeground.data.shards.schema import OWN_COLUMNS as SHARD_COLUMNS
+from eyeground.data.shards.writing import write_shards
 from eyeground.data.table import nearest, open_table
 from eyeground.data.volumes import expand, slice_step
 
@@ -31,6 +34,8 @@ def prepare_data(
     labels_required: bool,
     as_json: bool,
     keep: Sequence[str] = (),
+    shard_mb: int = 0,
+    on: str | None = None,
 ) -> None:
     """Prepare a data set and say what was left out.
 
@@ -44,10 +49,14 @@ def prepare_data(
         labels_required: Refuse images without a label.
         as_json: End with one JSON line.
         keep: Columns of the table to take over as they are: the truth of several heads.
+        shard_mb: Make shards of about so much; 0 = a file for each image. Unit: MB.
+        on: Whose Ray makes the images; None = threads of this process.
 
     Raises:
         DataProblems: If the table or the folders have faults; all are listed.
         ConfigError: If the folder cannot be used.
+        ClusterUnfit: If the cluster is not there, or sees other folders.
+        WorkersLost: If workers die again and again; what is made is kept.
         Exit: With code 1 if an image was left out; the others are ready.
 
     Example:
@@ -63,18 +72,27 @@ def prepare_data(
     References:
         Our own.
     """
-    if open_prepared(source.path) is not None:
-        raise ConfigError(f"{source.path}: is a prepared folder already; give it to a config as data={source.path}")
+    if on and shard_mb:
+        raise ConfigError("--on: shards are written by one process; prepare without --shards, or without --on")
+    if prepared_sources([DataSource(path=source.path)]):
+        raise ConfigError(f"{source.path}: is a prepared set already; give it to a config as data={source.path}")
     manifest = open_manifest((source,), classes=None, ordered=None, labels_required=labels_required)
     more = _kept(source, keep, {sample.file for sample in manifest.samples})
     manifest = replace(manifest, samples=_with_slices(manifest.samples, slices))
-    with counting("preparing", len(manifest.samples)) as progress:
+    # The journal is new: whoever sees it shares the folder, and has not one of the same name.
+    reads = [source.path, out / JOURNAL]
+    with (
+        fanned_out(on, workers=workers if on else 0, reads=reads) as spread,
+        counting("preparing", len(manifest.samples)) as progress,
+    ):
         try:
-            done = prepare(
+            store = partial(write_shards, shard_bytes=shard_mb * 10**6) if shard_mb else partial(prepare, spread=spread)
+            done = store(
                 manifest,
                 out,
                 crop_field=crop_field,
                 store_px=store_px,
+                slices=slices,
                 workers=workers,
                 progress=progress,
                 more=more,
@@ -129,7 +147,7 @@ def _kept(source: DataSource, keep: Sequence[str], files: Collection[str]) -> di
         return {}
     if source.table is None:
         raise ConfigError("--keep names columns of a table: give --table")
-    if own := [name for name in keep if name in OWN_COLUMNS]:
+    if own := [name for name in keep if name in {*OWN_COLUMNS, *SHARD_COLUMNS}]:
         raise ConfigError(f"--keep {own[0]}: the prepared table has a column of that name of its own")
     table, listing = open_table(source.table), Listing(source.path)
     if absent := [name for name in keep if name not in table.columns]:

@@ -93,4 +93,7 @@ class PretrainConfig(RunConfig):
         """A batch of one image has nothing to be told from."""
         if self.method == "simclr" and self.batch_size * self.accumulation < 2:
             raise ValueError("simclr tells images of a batch apart: batch_size times accumulation must be at least 2")
+        for key in ("step_in_backward", "compiled"):
+            if self.method == "simclr" and getattr(self, key):
+                raise ValueError(f"{key} is for method: mae; simclr goes through each part of a batch twice")
         return self

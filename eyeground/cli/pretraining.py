@@ -5,19 +5,27 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eyeground.atomic_file import write_whole
-from eyeground.cli.config import ConfigError
+from eyeground.cli.config import FREE_KEYS, ConfigError
 from eyeground.cli.config_file import dump_config
 from eyeground.cli.console import TrainingWatcher, answer, tell
+from eyeground.cli.launching import check_alone, joined, kept_words, note_folder
+from eyeground.cli.neighbors import judge_by_neighbors
 from eyeground.cli.pretrain_config import PretrainConfig
 from eyeground.cli.pretrained_pictures import draw_learning, draw_map, draw_reconstructions
-from eyeground.cli.recipe import augmentation_of, learning_rate_of, pool_of, preprocessing_of, starting_weights
+from eyeground.cli.recipe import (
+    augmentation_of,
+    learning_rate_of,
+    pool_of,
+    preprocessing_of,
+    starting_weights,
+    too_few_images,
+)
 from eyeground.cli.run_folder import check_folder, only_one, reserve_folder, stop_on_signal
 from eyeground.cli.trained import modality_of_weights
 from eyeground.cli.unlabelled import Unlabelled, open_unlabelled
@@ -28,19 +36,18 @@ from eyeground.data.order import order_of
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
 from eyeground.data.split import read_hashes
-from eyeground.evaluate.probe import knn_probe
-from eyeground.model.optimization import Optimization
+from eyeground.model.optimization import Optimization, Precision
+from eyeground.model.processes import ALONE, Processes, ProcessLost
 from eyeground.model.spec import MaeSpec, SimclrSpec
 from eyeground.model.torch.pretraining import MaeEngine, SimclrEngine
-from eyeground.model.weights import WeightsRefused, canonical, has_folded_batch_norm
+from eyeground.model.weights import Tensors, WeightsRefused, canonical, has_folded_batch_norm
 from eyeground.train.checkpoint import Checkpoint, Checkpoints
 from eyeground.train.health import Finding, Health
 from eyeground.train.loop import Interrupted, Progress, Verdict
 from eyeground.train.pretrain import pretrain
 
 # What does not change what is learned: a run may be resumed with other values.
-FREE = {"out", "device", "threads", "workers", "keep_checkpoints", "checkpoint_seconds", "checkpoint_steps"}
-FREE |= {"picture_epochs", "grad_checkpointing"}
+FREE = {*FREE_KEYS, "picture_epochs"}
 _ON_THE_MAP = 500
 
 
@@ -65,8 +72,8 @@ def run_pretraining(config: PretrainConfig, *, name: str, resume: Path | None, a
         Our own.
     """
     started = time.monotonic()
-    with stop_on_signal() as stop_wanted:
-        folder, health = pretrain_run(config, name=name, resume=resume, stop_wanted=stop_wanted)
+    with joined(config) as processes, stop_on_signal() as stop_wanted:
+        folder, health = pretrain_run(config, name=name, resume=resume, stop_wanted=stop_wanted, processes=processes)
     verdict = {"status": health.status, "reasons": health.reasons}
     answer(
         {"run": str(folder), "seconds": round(time.monotonic() - started, 1), "health": verdict},
@@ -83,7 +90,12 @@ def run_pretraining(config: PretrainConfig, *, name: str, resume: Path | None, a
 
 
 def pretrain_run(
-    config: PretrainConfig, *, name: str, resume: Path | None, stop_wanted: Callable[[], bool]
+    config: PretrainConfig,
+    *,
+    name: str,
+    resume: Path | None,
+    stop_wanted: Callable[[], bool],
+    processes: Processes = ALONE,
 ) -> tuple[Path, Health]:
     """Carry out one pre-training into its folder.
 
@@ -92,26 +104,26 @@ def pretrain_run(
         name: Name of the run where the configuration gives no folder.
         resume: Folder of an interrupted run to go on with; None = a new run.
         stop_wanted: True = save and stop.
+        processes: Who trains; the first alone writes.
 
     Returns:
-        The run's folder, and its health.
+        The run's folder, and its health. The first process alone comes back.
 
     Raises:
         ConfigError: If the configuration and the images do not go together.
         Interrupted: If it was asked to stop.
+        ProcessLost: If another process has ended or answers no more.
 
     References:
         Our own.
     """
+    check_alone(config, processes)
     if resume is None:
-        check_folder(config.out, verb="pretrain")
+        processes.together(lambda: check_folder(config.out, verb="pretrain"))
     before = Checkpoints(resume / "checkpoints").newest(parts=()) if resume else None
-    parts = _prepare(config, resume=resume, before=before)
-    folder = resume or reserve_folder(config.out, name, verb="pretrain")
-    with only_one(folder):
-        write_whole(folder / "config.yaml", dump_config(config.model_copy(update={"out": folder})).encode())
-        parts.images.write_split(folder / "split.csv")
-        _announce(folder, config, parts)
+    parts = _prepare(config, resume=resume, before=before, processes=processes)
+    with ExitStack() as held:
+        folder = processes.first(lambda: _open_folder(config, name=name, resume=resume, parts=parts, held=held))
         progress, health = _train(config, folder, parts, stop_wanted)
         record: dict[str, Any] = {
             "status": health.status,
@@ -123,9 +135,10 @@ def pretrain_run(
         write_whole(folder / "health.json", (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode())
         draw_learning(folder)
         if progress.finished:
-            draw_map(folder, parts.engine, parts.mapped, parts.images.classes, batch_size=config.batch_size)
-            if isinstance(parts.engine, MaeEngine):
-                draw_reconstructions(folder / "reconstruction.png", parts.engine, parts.shown, parts.preprocessing)
+            engine = _alone_again(config, folder, parts)
+            draw_map(folder, engine, parts.mapped, parts.images.classes, batch_size=config.batch_size)
+            if isinstance(engine, MaeEngine):
+                draw_reconstructions(folder / "reconstruction.png", engine, parts.shown, parts.preprocessing)
     return folder, health
 
 
@@ -142,13 +155,34 @@ class _Parts:
     labelled: EvaluationImages
     mapped: EvaluationImages
     shown: EvaluationImages
+    processes: Processes
 
 
-def _prepare(config: PretrainConfig, *, resume: Path | None, before: Checkpoint | None) -> _Parts:
-    """Build every part; whatever can be wrong with a configuration or its images shows here."""
-    preprocessing, augmentation = preprocessing_of(config), augmentation_of(config)
+def _open_folder(config: PretrainConfig, *, name: str, resume: Path | None, parts: _Parts, held: ExitStack) -> Path:
+    """Make the run's folder, or take it up, and keep others out of it; say what is about to be done."""
+    folder = resume or reserve_folder(config.out, name, verb="pretrain")
+    held.enter_context(only_one(folder))
+    write_whole(folder / "config.yaml", dump_config(config.model_copy(update={"out": folder})).encode())
+    parts.images.write_split(folder / "split.csv")
+    note_folder(folder)
+    _announce(folder, config, parts)
+    return folder
+
+
+def _read(
+    config: PretrainConfig, *, resume: Path | None, before: Checkpoint | None, processes: Processes
+) -> tuple[MaeSpec | SimclrSpec, Tensors | None, Unlabelled]:
+    """Read starting weights and images; whatever can be wrong with a configuration or its images shows here."""
+    preprocessing = preprocessing_of(config)
+    wrong = too_few_images(config, processes)
+    if processes.sharded and config.picture_epochs:
+        wrong.append(
+            "picture_epochs: one process draws, and with strategy=fsdp it has a part of the weights only; set 0"
+        )
+    if wrong:
+        raise ConfigError("; ".join(wrong))
     try:
-        training_transform(preprocessing, augmentation)
+        training_transform(preprocessing, augmentation_of(config))
         spec = _spec(config)
     except ValueError as error:
         raise ConfigError(str(error)) from error
@@ -162,32 +196,22 @@ def _prepare(config: PretrainConfig, *, resume: Path | None, before: Checkpoint 
             f"{len(images.samples)} images do not fill one step of {step}: lower batch_size or accumulation, "
             "or add images"
         )
+    return spec, tensors, images
+
+
+def _prepare(config: PretrainConfig, *, resume: Path | None, before: Checkpoint | None, processes: Processes) -> _Parts:
+    """Build every part."""
+    preprocessing, augmentation = preprocessing_of(config), augmentation_of(config)
+    # Apart: one machine may read for longer than another, and those that build exchange words.
+    spec, tensors, images = processes.together(lambda: _read(config, resume=resume, before=before, processes=processes))
     folded = tensors is not None and has_folded_batch_norm(canonical(tensors))
     frozen = config.batch_norm == "frozen" or (config.batch_norm == "auto" and folded)
     precision = config.precision
     if before:
         frozen, precision = before.model["frozen_batch_norm"], before.model["precision"]
-    common: dict[str, Any] = {
-        "tensors": tensors,
-        "optimization": Optimization(
-            weight_decay=config.weight_decay, layer_decay=1.0, betas=config.betas, clip_norm=config.clip_norm
-        ),
-        "device": config.device,
-        "precision": precision,
-        "seed": config.seed,
-        "checkpointing": config.grad_checkpointing,
-        "threads": config.threads,
-    }
-    try:
-        engine: MaeEngine | SimclrEngine
-        if isinstance(spec, MaeSpec):
-            engine = MaeEngine(spec, **common)
-        else:
-            engine = SimclrEngine(spec, frozen_batch_norm=frozen, **common)
-    except WeightsRefused:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    engine = processes.together(
+        lambda: _build(config, spec, tensors=tensors, precision=precision, frozen=frozen, processes=processes)
+    )
     report = engine.load_report.lines() if engine.load_report else {}
     if before:
         report = before.model["weights_report"]
@@ -198,7 +222,53 @@ def _prepare(config: PretrainConfig, *, resume: Path | None, before: Checkpoint 
         EvaluationImages(chosen, pixels=images.pixels, preprocessing=preprocessing)
         for chosen in ([images.labelled[row] for row in sorted(order.tolist())], some, _spread(images.samples, 8))
     )
-    return _Parts(images, engine, preprocessing, augmentation, frozen, report, labelled, mapped, shown)
+    return _Parts(images, engine, preprocessing, augmentation, frozen, report, labelled, mapped, shown, processes)
+
+
+def _build(
+    config: PretrainConfig,
+    spec: MaeSpec | SimclrSpec,
+    *,
+    tensors: Tensors | None = None,
+    precision: Precision,
+    frozen: bool,
+    processes: Processes = ALONE,
+) -> MaeEngine | SimclrEngine:
+    """Build the network with its optimizer."""
+    common: dict[str, Any] = {
+        "tensors": tensors,
+        "optimization": Optimization(
+            weight_decay=config.weight_decay,
+            layer_decay=1.0,
+            betas=config.betas,
+            clip_norm=config.clip_norm,
+            step_in_backward=config.step_in_backward,
+        ),
+        "device": config.device,
+        "precision": precision,
+        "seed": config.seed,
+        "checkpointing": config.grad_checkpointing,
+        "threads": config.threads,
+        "processes": processes,
+    }
+    try:
+        if isinstance(spec, MaeSpec):
+            return MaeEngine(spec, compiled=config.compiled, **common)
+        return SimclrEngine(spec, frozen_batch_norm=frozen, **common)
+    except WeightsRefused:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _alone_again(config: PretrainConfig, folder: Path, parts: _Parts) -> MaeEngine | SimclrEngine:
+    """The engine for one process: where weights were parted, with those of the newest checkpoint."""
+    newest = Checkpoints(folder / "checkpoints").newest(parts=("weights",)) if parts.processes.sharded else None
+    if newest is None:
+        return parts.engine
+    engine = _build(config, parts.engine.spec, precision=parts.engine.precision, frozen=parts.frozen_batch_norm)
+    engine.load_state(newest.state)
+    return engine
 
 
 def _spread(samples: Sequence[Sample], most: int) -> list[Sample]:
@@ -282,7 +352,9 @@ def _train(
             engine=engine,
             samples=parts.images.samples,
             contrastive=config.method == "simclr",
-            judge=lambda e: _neighbors(e, parts, config.batch_size),
+            judge=lambda e: judge_by_neighbors(
+                e, parts.labelled, len(parts.images.classes), batch_size=config.batch_size, processes=parts.processes
+            ),
             folder=folder,
             pixels=parts.images.pixels,
             preprocessing=parts.preprocessing,
@@ -299,6 +371,7 @@ def _train(
             watcher=watcher,
             stop_wanted=stop_wanted,
             warn=warn,
+            processes=parts.processes,
             model={
                 "method": config.method,
                 "spec": engine.spec.to_json(),
@@ -312,27 +385,7 @@ def _train(
         )
     except Interrupted as error:
         raise Interrupted(f"{error}. Go on with: eyeground pretrain --resume {shlex.quote(str(folder))}") from None
+    except ProcessLost as error:
+        raise ProcessLost(f"{error}: {kept_words(folder, verb='pretrain')}") from error
     finally:
         watcher.close()
-
-
-def _neighbors(engine: Any, parts: _Parts, batch_size: int) -> Verdict:
-    """Judge the features by the labels of each image's nearest neighbors, of other patients."""
-    samples = parts.labelled.samples
-    classes = len(parts.images.classes)
-    if len({sample.patient for sample in samples}) < 4:
-        return Verdict(math.nan, {}, math.nan)
-    features = np.concatenate([engine.features(batch.images) for batch in parts.labelled.batches(batch_size)])
-    truth = np.array([sample.label for sample in samples])
-    patients = sorted({sample.patient for sample in samples})
-    # Every second patient asks, the others answer.
-    asks = np.isin([sample.patient for sample in samples], patients[::2])
-    present = np.unique(truth[asks])
-    if not asks.any() or asks.all() or len(present) < 2:
-        return Verdict(math.nan, {}, math.nan)
-    scores = knn_probe(features[~asks], truth[~asks], features[asks], classes=classes).scores
-    # Votes count by how rare a class is: among mostly healthy eyes every neighbor of a sick one may be healthy.
-    share = np.bincount(truth[~asks], minlength=classes) / (~asks).sum()
-    said = (scores / np.maximum(share, 1e-9)).argmax(axis=1)
-    recall = [float((said[truth[asks] == k] == k).mean()) for k in present]
-    return Verdict(math.nan, {"knn_accuracy": float(np.mean(recall)), "knn_chance": 1 / len(present)}, math.nan)

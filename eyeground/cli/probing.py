@@ -20,15 +20,14 @@ from eyeground.cli.features import FeatureTable, dataset_of, features_of
 from eyeground.cli.finetune_config import FinetuneConfig
 from eyeground.cli.recipe import starting_weights
 from eyeground.cli.run_folder import numbered_folder
+from eyeground.evaluate import resampled
 from eyeground.evaluate.confidence import Estimate, bootstrap, estimates
 from eyeground.evaluate.embedding import embedding_map
 from eyeground.evaluate.embedding_plots import embedding_panels
 from eyeground.evaluate.predictions import Predictions, write_predictions
 from eyeground.evaluate.probe import ProbeResult, knn_probe, logistic_probe, subset_of_labels
 from eyeground.evaluate.probe_plots import ProbePoint, label_efficiency
-from eyeground.evaluate.profiles.standard import UNORDERED
 from eyeground.evaluate.wording import listed, titled
-from eyeground.pick import pick
 
 PROBES = {"logistic": "logistic regression", "knn": "nearest neighbors"}
 METRICS = ("auroc_macro", "ap_macro", "balanced_accuracy", "f1_macro", "kappa_quadratic")
@@ -228,22 +227,15 @@ def _fit(
 def _measure(predictions: Predictions, resamples: int) -> dict[str, Estimate]:
     """Measure a table, with 95% intervals by patient."""
     known = predictions.select(predictions.labelled)
-    truth, scores = known.truth, known.scores
-    metrics = [pick("evaluate.metrics", name) for name in METRICS]
 
     def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        columns = [metric.value(truth, scores, weights) for metric in metrics]
-        if not known.ordered:
-            columns[METRICS.index("kappa_quadratic")] = np.full(len(weights), np.nan)
-        return np.stack(columns, axis=1)
+        found = resampled.standard_values(known, weights, *resampled.per_class(known, weights))
+        return np.stack([found[name] for name in METRICS], axis=1)
 
-    reasons = [
-        UNORDERED if name == "kappa_quadratic" and not known.ordered else metric.reason(truth, scores, known.classes)
-        for name, metric in zip(METRICS, metrics, strict=True)
-    ]
+    reasons = [resampled.reason(name, known) for name in METRICS]
     point = statistic(np.ones((1, len(known))))[0]
     samples = bootstrap(statistic, known.patients, resamples=resamples)
-    found = estimates(point, samples, [reason or "" for reason in reasons], len(set(known.patients)))
+    found = estimates(point, samples, reasons, len(set(known.patients)))
     return dict(zip(METRICS, found, strict=True))
 
 

@@ -9,6 +9,7 @@ from eyeground.data.augment import Augmentation
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.model.adaptation import Adaptation
 from eyeground.model.architecture import adapter_width_of
+from eyeground.model.processes import Processes
 from eyeground.model.spec import VIT_SHAPES, ModelSpec
 from eyeground.model.weights import Tensors
 from eyeground.train.finetune import LearningRate
@@ -198,3 +199,29 @@ def starting_weights(config: RunConfig) -> Tensors | None:
         Our own.
     """
     return named_weights(config.weights)
+
+
+def too_few_images(config: RunConfig, processes: Processes) -> list[str]:
+    """Tell whether a batch leaves a process without an image.
+
+    Args:
+        config: A checked configuration.
+        processes: Who trains.
+
+    Returns:
+        What is wrong and what to do; empty where each has one.
+
+    Example:
+        >>> from eyeground.model.processes import ALONE
+        >>> too_few_images(RunConfig(data="images", batch_size=1), ALONE)
+        []
+
+    References:
+        Our own.
+    """
+    if config.batch_size >= processes.world:
+        return []
+    return [
+        f"batch_size={config.batch_size} is shared among {processes.world} processes and leaves some without an image: "
+        f"set batch_size={processes.world} or more (and accumulation lower), or start fewer processes"
+    ]

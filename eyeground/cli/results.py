@@ -13,11 +13,12 @@ import numpy as np
 from eyeground.atomic_file import write_whole
 from eyeground.cli.console import interval_words, tell
 from eyeground.cli.console import table as console_table
-from eyeground.cli.dataset import Dataset, fingerprint
+from eyeground.cli.dataset import Dataset
 from eyeground.cli.metrics_table import replace_rows, row_of
 from eyeground.cli.prediction import Predicted, Square, predict_split, write_heads
 from eyeground.cli.trained import Trained
 from eyeground.data.task import Task
+from eyeground.data.verify import fingerprint
 from eyeground.evaluate.agreement import Agreement, agreement
 from eyeground.evaluate.agreement_page import render_agreement
 from eyeground.evaluate.heads import HeadsSummary, summarize_heads

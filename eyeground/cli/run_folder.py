@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from eyeground.cli.config import ConfigError
+from eyeground.model.processes import started
 
 
 def check_folder(out: Path | None, *, verb: str) -> None:
@@ -125,6 +126,8 @@ def only_one(folder: Path) -> Iterator[None]:
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
     """Turn Ctrl-C or SIGTERM into a wish to stop after the current step; a second Ctrl-C stops at once.
 
+    A process that was started beside others also wishes so when who started it is gone.
+
     Yields:
         A function that tells whether somebody wants to stop.
 
@@ -137,17 +140,21 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
         Our own.
     """
     wanted = Counter[str]()
+    beside, parent = started(), os.getppid()
 
     def note(number: int, frame: object) -> None:
         wanted["stop"] += 1
         if wanted["stop"] > 1 and number == signal.SIGINT:
             raise KeyboardInterrupt
+        # SIGTERM is also how the processes beside one that failed are ended, with nothing to save.
+        if beside and (beside.rank or number == signal.SIGTERM):
+            return
         # Not through the console: a signal may arrive while it is writing.
         os.write(2, b"\nstopping after this step; everything will be saved (Ctrl-C again to stop at once)\n")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: wanted["stop"] > 0
+        yield lambda: wanted["stop"] > 0 or (beside is not None and os.getppid() != parent)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -20,12 +20,14 @@ from eyeground.cli.recipe import (
     preprocessing_of,
     spec_of,
     starting_weights,
+    too_few_images,
 )
 from eyeground.cli.selection import Score, selection_score
 from eyeground.cli.trained import describe_model, lasting_name
 from eyeground.data.augment import Augmentation, training_transform
 from eyeground.data.balance import epoch_numbers
 from eyeground.data.loader import EvaluationImages
+from eyeground.data.order import in_pairs
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
 from eyeground.data.split import read_hashes
@@ -35,6 +37,7 @@ from eyeground.model.engine import Provable
 from eyeground.model.frameworks import build_engine
 from eyeground.model.objective import Objective
 from eyeground.model.optimization import Optimization
+from eyeground.model.processes import ALONE, Processes
 from eyeground.model.torch.engine import TorchEngine
 from eyeground.model.weights import Tensors, WeightsRefused, canonical, has_folded_batch_norm
 from eyeground.train.checkpoint import Checkpoint
@@ -56,6 +59,7 @@ class Parts:
         weights_report: What became of every key of the starting weights.
         objective: What is asked, and how the loss answers imbalance.
         adaptation: What learns.
+        processes: Who trains.
 
     References:
         Our own.
@@ -70,15 +74,19 @@ class Parts:
     weights_report: Mapping[str, Sequence[str]]
     objective: Objective
     adaptation: Adaptation
+    processes: Processes
 
 
-def read_parts(config: FinetuneConfig, *, resume: Path | None, before: Checkpoint | None) -> Parts:
+def read_parts(
+    config: FinetuneConfig, *, resume: Path | None, before: Checkpoint | None, processes: Processes = ALONE
+) -> Parts:
     """Read the data and build every part; whatever can be wrong shows here, before a file is written.
 
     Args:
         config: The checked configuration.
         resume: Folder of an interrupted run to go on with; None = a new run.
         before: Its newest checkpoint.
+        processes: Who trains.
 
     Returns:
         The parts.
@@ -91,7 +99,17 @@ def read_parts(config: FinetuneConfig, *, resume: Path | None, before: Checkpoin
     References:
         Our own.
     """
+    # Apart: one machine may read for longer than another, and those that build exchange words.
+    tensors, dataset = processes.together(lambda: _read(config, resume=resume, before=before, processes=processes))
+    return processes.together(lambda: build_parts(config, dataset, tensors=tensors, before=before, processes=processes))
+
+
+def _read(
+    config: FinetuneConfig, *, resume: Path | None, before: Checkpoint | None, processes: Processes
+) -> tuple[Tensors | None, Dataset]:
+    """Read starting weights and data."""
     preprocessing = preprocessing_of(config)
+    _check_shares(config, processes)
     try:
         training_transform(preprocessing, augmentation_of(config))
         # A patch that does not divide the image is found before any image is read.
@@ -116,11 +134,16 @@ def read_parts(config: FinetuneConfig, *, resume: Path | None, before: Checkpoin
     )
     if split and split.is_file():
         _check_same_images(split, dataset)
-    return build_parts(config, dataset, tensors=tensors, before=before)
+    return tensors, dataset
 
 
 def build_parts(
-    config: FinetuneConfig, dataset: Dataset, *, tensors: Tensors | None, before: Checkpoint | None
+    config: FinetuneConfig,
+    dataset: Dataset,
+    *,
+    tensors: Tensors | None,
+    before: Checkpoint | None,
+    processes: Processes = ALONE,
 ) -> Parts:
     """Build every part around a data set that is open already.
 
@@ -129,6 +152,7 @@ def build_parts(
         dataset: Labelled samples with their splits.
         tensors: Starting weights by the file's own names; None = random, drawn from the seed.
         before: The newest checkpoint of a run to go on with.
+        processes: Who trains.
 
     Returns:
         The parts.
@@ -163,6 +187,7 @@ def build_parts(
                 betas=config.betas,
                 clip_norm=config.clip_norm,
                 label_smoothing=config.label_smoothing,
+                step_in_backward=config.step_in_backward,
             ),
             device=config.device,
             precision=precision,
@@ -170,6 +195,8 @@ def build_parts(
             frozen_batch_norm=frozen,
             checkpointing=config.grad_checkpointing,
             threads=config.threads,
+            compiled=config.compiled,
+            processes=processes,
         )
     except WeightsRefused:
         raise
@@ -195,7 +222,20 @@ def build_parts(
         report,
         objective,
         adaptation_of(config),
+        processes,
     )
+
+
+def _check_shares(config: FinetuneConfig, processes: Processes) -> None:
+    """Refuse a batch that cannot be shared among so many processes."""
+    wrong = too_few_images(config, processes)
+    if (config.mixup or config.cutmix) and not in_pairs(config.batch_size, world=processes.world):
+        wrong.append(
+            f"mixup and cutmix pair the images of a batch: {processes.world} processes need batch_size="
+            f"{2 * processes.world} or more, not {config.batch_size}"
+        )
+    if wrong:
+        raise ConfigError("; ".join(wrong))
 
 
 def _check_parts(config: FinetuneConfig, dataset: Dataset, task: Task) -> None:
@@ -291,6 +331,7 @@ def train(
         ),
         order=order_of_epochs(config, dataset.of("train")),
         epoch_begins=_thawing(config, parts),
+        processes=parts.processes,
     )
 
 

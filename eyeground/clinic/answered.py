@@ -27,6 +27,7 @@ class Answered:
         urgency: A word of the rule set, such as ``"refer_3_months"``.
         rules: Rule set and version.
         models: Titles of the models that were asked.
+        drafted_by_ai: Whether what a doctor signed, in whole sentences, began as a language model's draft.
 
     Example:
         >>> Answered("0a", Order(door="check", id="17"), 0).signed
@@ -51,6 +52,7 @@ class Answered:
     urgency: str = ""
     rules: str = ""
     models: tuple[str, ...] = ()
+    drafted_by_ai: bool = False
 
     @property
     def signed(self) -> bool:

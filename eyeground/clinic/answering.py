@@ -1,23 +1,27 @@
 """What goes out: the answer of a case, put together once and kept byte for byte."""
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from eyeground.clinic.answered import Answered
-from eyeground.clinic.cases import SERVICE, advance, find, findings_of, images_of, order_of
+from eyeground.clinic.cases import SERVICE, advance, by_case, find, findings_of, images_of, order_of
 from eyeground.clinic.clock import now
 from eyeground.clinic.contracts import contract_for, reply_queue
 from eyeground.clinic.db.database import Work
-from eyeground.clinic.db.tables import Case, Outgoing, Review
+from eyeground.clinic.db.tables import Case, Finding, Image, Outgoing, Review
+from eyeground.clinic.drafts import LLM
 from eyeground.clinic.exchange.contract import dumps
 from eyeground.clinic.eyes import seen_of
 from eyeground.clinic.findings import FINDINGS, Merged, merge
 from eyeground.clinic.moments import reached
 from eyeground.clinic.records import Opinion
 
-_ALL = {part: set(findings) for part, findings in FINDINGS.items()}
+# Every finding of every part: what was said counts, whoever is installed now.
+ALL: Final = {part: set(findings) for part, findings in FINDINGS.items()}
 
 
 def answer_of(session: Session, case: Case, *, revision: int) -> Answered:
@@ -37,8 +41,9 @@ def answer_of(session: Session, case: Case, *, revision: int) -> Answered:
     References:
         Our own.
     """
-    images, merged = images_of(session, case.id), merged_of(session, case.id)
-    models = tuple(dict.fromkeys(finding.model for finding in findings_of(session, case.id)))
+    images, findings = images_of(session, case.id), findings_of(session, case.id)
+    merged = merge(seen_of(images, findings), offers=ALL)
+    models = tuple(dict.fromkeys(finding.model for finding in findings))
     review = None
     if revision:
         wanted = select(Review).filter_by(case_id=case.id, revision=revision)
@@ -63,6 +68,7 @@ def answer_of(session: Session, case: Case, *, revision: int) -> Answered:
         urgency=case.urgency,
         rules=case.rules,
         models=models,
+        drafted_by_ai=review is not None and review.drafted_by == LLM,
     )
 
 
@@ -122,7 +128,25 @@ def merged_of(session: Session, case_id: str) -> Merged:
     References:
         Our own.
     """
-    return merge(seen_of(images_of(session, case_id), findings_of(session, case_id)), offers=_ALL)
+    return merge(seen_of(images_of(session, case_id), findings_of(session, case_id)), offers=ALL)
+
+
+def merged_of_all(session: Session, case_ids: Sequence[str]) -> dict[str, Merged]:
+    """Join all that the models said of each of some cases, in two statements.
+
+    Args:
+        session: An open transaction.
+        case_ids: The cases' ids.
+
+    Returns:
+        By case as ``merged_of``.
+
+    References:
+        Our own.
+    """
+    images = by_case(session.scalars(select(Image).where(Image.case_id.in_(case_ids)).order_by(Image.place)))
+    findings = by_case(session.scalars(select(Finding).where(Finding.case_id.in_(case_ids)).order_by(Finding.id)))
+    return {each: merge(seen_of(images.get(each, []), findings.get(each, [])), offers=ALL) for each in case_ids}
 
 
 def spoken_of(merged: Merged, case: Case, opinion: Opinion | None) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
@@ -152,5 +176,6 @@ def spoken_of(merged: Merged, case: Case, opinion: Opinion | None) -> tuple[dict
         for name in FINDINGS["anterior" if key.startswith("anterior") else "fundus"]:
             if name not in eye.findings:
                 why = case.unavailable.get(f"{key}.{name}") or case.unavailable.get(key) or "not_assessed"
-                unavailable[f"{key}.{name}"] = why
+                # Once a doctor has judged the eye, it no longer matters that a model failed there.
+                unavailable[f"{key}.{name}"] = "not_assessed" if why == "failed" else why
     return {key: each for key, each in values.items() if each}, unavailable

@@ -23,6 +23,7 @@ from eyeground.clinic.clock import now
 from eyeground.clinic.db.audit import Note, append, audit_key, verify
 from eyeground.clinic.db.database import DatabaseLost, lost, open_engine
 from eyeground.clinic.db.migrate import migrate
+from eyeground.clinic.db.people import PatientLink
 from eyeground.clinic.db.tables import METADATA, AuditRecord, Image
 
 _PART_BYTES: Final = 4 * 2**20
@@ -31,6 +32,8 @@ _PAGE: Final = 200
 _BYTES_PAGE: Final = 4
 # What a lease says is the business of processes that will be gone: whatever was taken is free.
 _FREED: Final = {"token": "", "patience_s": 0.0}
+# Who is signed in, and who failed to, is over when all begins anew: a restored session might have been ended since.
+_KEPT: Final = tuple(table for table in METADATA.sorted_tables if table.name not in ("sessions", "attempts"))
 Progress = Callable[[int, int], None]
 
 
@@ -109,7 +112,8 @@ def restore(
     """Fill an empty database and store from an archive, after every byte of it was checked.
 
     The tables are filled in one transaction, after the images: who is killed half-way leaves an empty database and can
-    begin again. The archive may come from the other kind of database, and from an older version.
+    begin again. The archive may come from the other kind of database, and from an older version. Patients' links are
+    revoked: one that was revoked after the backup would be good again.
 
     Args:
         path: The archive.
@@ -144,7 +148,8 @@ def restore(
         with _answering(), engine.execution_options(eyeground_writes=True).begin() as connection:
             _check_empty(connection)
             _fill_tables(connection, path, manifest)
-            _check_trail(connection, manifest, secret=secret, actor=actor)
+            links = _revoke_links(connection, manifest)
+            _check_trail(connection, manifest, secret=secret, actor=actor, links=links)
         migrate(engine)
     finally:
         engine.dispose()
@@ -156,7 +161,7 @@ def _fill(archive: ArchiveWriter, engine: Engine, store: Store, *, secret: str, 
     rows: dict[str, int] = {}
     with _answering(), _one_moment(engine) as connection:
         schema = connection.execute(sa.text("select version_num from alembic_version")).scalar_one()
-        for table in METADATA.sorted_tables:
+        for table in _KEPT:
             rows[table.name] = 0
             for number, (count, text) in enumerate(_parts_of(connection, table)):
                 archive.add(f"tables/{table.name}/{number:08}.jsonl", text)
@@ -171,7 +176,7 @@ def _fill(archive: ArchiveWriter, engine: Engine, store: Store, *, secret: str, 
         progress(number, len(hashes))
     manifest = {
         "format": FORMAT, "made_at": now(), "made_by": version("eyeground"), "schema": schema, "rows": rows,
-        "kinds": {table.name: _kinds(table) for table in METADATA.sorted_tables},
+        "kinds": {table.name: _kinds(table) for table in _KEPT},
         "images": len(hashes) - len(missing), "missing": missing,
     }  # fmt: skip
     archive.close(manifest, secret=secret)
@@ -282,14 +287,24 @@ def _fill_tables(connection: Connection, path: Path, manifest: Mapping[str, Any]
                 )
 
 
-def _check_trail(connection: Connection, manifest: Mapping[str, Any], *, secret: str, actor: str) -> None:
+def _revoke_links(connection: Connection, manifest: Mapping[str, Any]) -> int:
+    """Revoke all patients' links; how many were good."""
+    if PatientLink.__tablename__ not in manifest["rows"]:  # of a version before there were any
+        return 0
+    good = sa.update(PatientLink).where(PatientLink.revoked_at == "").values(revoked_at=now())
+    return connection.execute(good).rowcount
+
+
+def _check_trail(connection: Connection, manifest: Mapping[str, Any], *, secret: str, actor: str, links: int) -> None:
     """Verify the audit trail as it stands now, and add that it was restored."""
     key = audit_key(secret)
     with Session(connection, join_transaction_mode="create_savepoint") as session:
         verdict = verify(session, key=key)
         if verdict.broken_at is not None:
             raise BackupRefused(f"its audit trail is broken: {verdict.reason}")
-        append(session, [Note(actor, "restored", "", {"made_at": manifest["made_at"]})], key=key)
+        append(
+            session, [Note(actor, "restored", "", {"made_at": manifest["made_at"], "links_revoked": links})], key=key
+        )
         session.commit()
 
 

@@ -3,11 +3,12 @@
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from eyeground.clinic.devices import device_of
 from eyeground.clinic.findings import FINDINGS
 from eyeground.clinic.grader import Reading
 from eyeground.clinic.records import Part, Said
@@ -15,9 +16,10 @@ from eyeground.data.task import Head
 from eyeground.evaluate.calibrate import Calibration
 from eyeground.explain.evidence import healthy_answer
 from eyeground.explain.regions import TITLES
-from eyeground.serve.answering import Looked
+from eyeground.explain.whole_map import whole_png
 from eyeground.serve.contract import Contract, both_sides
 from eyeground.serve.gate import Gated, gate_bytes
+from eyeground.serve.looking import Explanation
 from eyeground.serve.predictor import Answer, Predictor
 
 _PLACE: Final = Path(__file__).with_name("heads.toml")
@@ -49,7 +51,7 @@ class BundleGrader:
 
     Args:
         predictor: The model, ready to be asked.
-        look: Says where it looked; None = regions of attention are not computed.
+        look: Says where it looked, as ``Looker.explain``; None = neither heat maps nor regions are computed.
         title: Name and version, as reports show it.
         part: What of the eye it looks at; None = as the bundle says.
 
@@ -80,7 +82,7 @@ class BundleGrader:
         self,
         predictor: Predictor,
         *,
-        look: Callable[[Gated, Answer], Looked | None] | None,
+        look: Callable[[Gated, Answer], Explanation] | None,
         title: str,
         part: Part | None = None,
     ) -> None:
@@ -130,15 +132,24 @@ class BundleGrader:
         Raises:
             Exception: If the model fails.
         """
+        device = device_of(data)
         gated = gate_bytes(data, self._predictor.contract, name=name)
         (answer,) = self._predictor.answer([gated])
         gated = answer.gated
         if not gated.graded:
-            return Reading(gated.quality, gated.eye, gated.conflict)
-        said = dict(self._said(answer))
-        looked = self._look(gated, answer) if self._look else None
-        areas = tuple(area for area in (looked.regions if looked else ()) if area in TITLES)
-        return Reading(gated.quality, gated.eye, gated.conflict, {name: said[name] for name in self._offers}, areas)
+            return Reading(gated.quality, gated.eye, gated.conflict, device=device)
+        answers = dict(self._said(answer))
+        said = {name: answers[name] for name in self._offers}
+        told = Reading(gated.quality, gated.eye, gated.conflict, said, device=device)
+        if self._look is None or gated.cut is None:
+            return told
+        found = self._look(gated, answer)
+        return replace(
+            told,
+            areas=tuple(area for area in found.areas if area in TITLES),
+            heat=whole_png(found.heat, found.frame, gated.cut),
+            heat_of=self._explained(found),
+        )
 
     def close(self) -> None:
         """Let go of processes and memory."""
@@ -148,6 +159,13 @@ class BundleGrader:
     def _heads(self) -> tuple[Head, ...]:
         """What the model is asked."""
         return self._predictor.contract.task.heads
+
+    def _explained(self, found: Explanation) -> str:
+        """The finding that a map is about; empty where the head answers none."""
+        about = next((each for head, each in self._covered if head == found.head), ())
+        named = [each.name for each in about if each.values[found.said]]
+        # An answer that calls the eye healthy speaks of all that the head would find.
+        return (named or [each.name for each in about] or [""])[0]
 
     def _said(self, answer: Answer) -> Iterator[tuple[str, Said]]:
         """Each finding's answer."""

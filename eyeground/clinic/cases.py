@@ -1,9 +1,10 @@
 """Cases: how one is found, and how it takes a step."""
 
 import secrets
+from collections.abc import Iterable
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, literal, select
 from sqlalchemy.orm import Session
 
 from eyeground.clinic.clock import now
@@ -33,28 +34,72 @@ class Stale(ValueError):
         super().__init__(f"the case was changed meanwhile (it is at version {version}): look at it again, then repeat")
 
 
-def find(session: Session, case_id: str, *, lock: bool = False) -> Case:
+def find(session: Session, case_id: str, *, lock: bool = False, site: str = "") -> Case:
     """Find a case.
 
     Args:
         session: An open transaction.
         case_id: Its id.
         lock: Keep others from changing it until the transaction ends.
+        site: Whose it must be; empty = anybody's.
 
     Returns:
         The case.
 
     Raises:
-        NoSuchCase: If there is none.
+        NoSuchCase: If there is none, or it is another site's, which looks the same.
 
     References:
         Our own.
     """
     wanted = select(Case).where(Case.id == case_id)
     case = session.execute(wanted.with_for_update() if lock else wanted).scalar_one_or_none()
-    if case is None:
+    if case is None or (site and case.site != site):
         raise NoSuchCase("there is no such case")
     return case
+
+
+def stands_in(*states: str, case: type[Case] = Case) -> ColumnElement[bool]:
+    """Say for a query in which states a case may stand.
+
+    Args:
+        states: Words of ``states.STATES``; nothing else, for they stand in the statement as they are.
+        case: The table, or another name of it.
+
+    Returns:
+        The condition. The words stand in the statement itself: an index of cases that wait serves only where
+        the database knows, when it plans, that no other is asked for.
+
+    Example:
+        >>> str(stands_in("in_review").compile(compile_kwargs={"literal_binds": True}))
+        "cases.state IN ('in_review')"
+
+    References:
+        https://www.postgresql.org/docs/current/indexes-partial.html
+    """
+    return case.state.in_([literal(each, literal_execute=True) for each in states])
+
+
+def by_case(rows: Iterable[Any]) -> dict[str, list[Any]]:
+    """Sort rows by the case they belong to.
+
+    Args:
+        rows: Rows of a table with the column ``case_id``.
+
+    Returns:
+        The rows of each case, in their order.
+
+    Example:
+        >>> [each.place for each in by_case([Image(case_id="a", place=0), Image(case_id="a", place=1)])["a"]]
+        [0, 1]
+
+    References:
+        Our own.
+    """
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        found.setdefault(row.case_id, []).append(row)
+    return found
 
 
 def images_of(session: Session, case_id: str) -> list[Image]:

@@ -18,6 +18,9 @@ class Reading:
         conflict: Who contradicts whom about that; empty when nobody does.
         said: Answers under the contracts' names; none where the image cannot be graded.
         areas: Regions of attention, names of ``eyeground.explain.regions.TITLES``; none without evidence.
+        heat: Where the model looked: a PNG, 8-bit gray, over the whole image as it is shown; empty where there is none.
+        heat_of: The finding that ``heat`` explains, by the contract's name.
+        device: Camera or scanner as the file's header names it; empty when it does not.
 
     Example:
         >>> Reading("cannot grade: too dark").said
@@ -32,6 +35,9 @@ class Reading:
     conflict: str = ""
     said: Mapping[str, Said] = field(default_factory=dict)
     areas: tuple[str, ...] = ()
+    heat: bytes = b""
+    heat_of: str = ""
+    device: str = ""
 
 
 class Grader(Protocol):

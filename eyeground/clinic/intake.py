@@ -232,6 +232,7 @@ class Intake:
             "revision": 1, "order": order.model_dump(mode="json", exclude={"pictures"}), "held": [], "unavailable": {},
             "urgency": "", "urgency_rank": 50, "reasons": {}, "rules": "", "release": self._release,
             "received_at": moment, "changed_at": moment,
+            "patient_id": order.person.patient_id, "patient_name": order.person.name,
         }  # fmt: skip
         insert: Any = sqlite.insert if self._database.is_sqlite else postgresql.insert
         added = insert(Case).values(**written).on_conflict_do_nothing(index_elements=list(key)).returning(Case.id)

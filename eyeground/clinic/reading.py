@@ -3,12 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import delete
+
 from eyeground.clinic.answering import answer_of, hand_out
 from eyeground.clinic.blobs.store import BlobMissing, Store
 from eyeground.clinic.cases import SERVICE, advance, find, findings_of, images_of, order_of, set_urgency
 from eyeground.clinic.clock import now
 from eyeground.clinic.db.database import Database, Work
+from eyeground.clinic.db.opinions import HeatMap
 from eyeground.clinic.db.tables import Case, Finding, Image
+from eyeground.clinic.devices import header_eye
 from eyeground.clinic.eyes import seen_of, side
 from eyeground.clinic.findings import Merged, merge
 from eyeground.clinic.grader import Grader, Reading
@@ -17,10 +21,7 @@ from eyeground.clinic.moments import reached
 from eyeground.clinic.records import Part
 from eyeground.clinic.states import Step
 from eyeground.clinic.urgency import Rules, urgency
-from eyeground.images.decode import contents
 from eyeground.images.laterality import eye_from_name, reconcile
-from eyeground.images.refusal import ImageRefused
-from eyeground.images.retinal_image import Eye
 
 UNREADABLE = "cannot grade: the image is no longer kept"
 SAME_PICTURE = "the same picture was sent for both eyes"
@@ -104,7 +105,8 @@ class Reader:
                 readings |= {(image.sha256, each.id): Reading(UNREADABLE) for each in asked}
                 continue
             if nobody:
-                readings[image.sha256, NOBODY] = Reading(UNSEEN, _header_eye(data))
+                eye, device = header_eye(data)
+                readings[image.sha256, NOBODY] = Reading(UNSEEN, eye, device=device)
             readings |= {(image.sha256, each.id): each.read(data, name=image.name) for each in asked}
         reached("inferred")
         return Read(readings, {each.id: each.title for each in self._graders})
@@ -127,6 +129,7 @@ class Reader:
         gone = [each for each in findings_of(work.session, case_id) if each.model_id not in read.models]
         for each in gone:
             work.session.delete(each)
+            self._drop_map(work, each)
         work.session.add_all(
             Finding(
                 case_id=case_id, image_sha256=sha256, model_id=model, quality=reading.quality,
@@ -136,10 +139,16 @@ class Reader:
             for (sha256, model), reading in read.readings.items()
             if model != NOBODY
         )  # fmt: skip
-        self._place(case, images_of(work.session, case_id), read.readings)
+        work.session.add_all(
+            HeatMap(case_id=case_id, image_sha256=sha256, model_id=model, target=reading.heat_of, png=reading.heat)
+            for (sha256, model), reading in read.readings.items()
+            if reading.heat
+        )
+        images = images_of(work.session, case_id)
+        self._place(case, images, read.readings)
         work.session.flush()
         advance(work, case, "gate", actor=SERVICE, role="service")
-        self._conclude(work, case)
+        self._conclude(work, case, images)
         advance(work, case, "infer", actor=SERVICE, role="service", models=sorted(read.models), dropped=len(gone))
         if case.release == "unsigned" and not case.held:
             advance(work, case, "release_unsigned", actor=SERVICE, role="service", release="unsigned")
@@ -169,12 +178,21 @@ class Reader:
         for step in _UNREAD:
             advance(work, case, step, actor=SERVICE, role="service", failed=True)
 
+    def _drop_map(self, work: Work, finding: Finding) -> None:
+        """Take out the heat map that belongs to a finding."""
+        work.session.execute(
+            delete(HeatMap).filter_by(
+                case_id=finding.case_id, image_sha256=finding.image_sha256, model_id=finding.model_id
+            )
+        )  # fmt: skip
+
     def _place(self, case: Case, images: Sequence[Image], readings: Mapping[tuple[str, str], Reading]) -> None:
         """Say of each image what it is worth and which eye it shows, and whether a doctor has to decide that."""
         for image in images:
             mine = [reading for (sha256, _), reading in readings.items() if sha256 == image.sha256]
             if mine:
                 image.quality = next((each.quality for each in mine if not _bad(each.quality)), mine[0].quality)
+                image.device = next((each.device for each in mine if each.device), image.device)
             # What was placed before stays, unless somebody has looked at it anew.
             if image.decided_by or not (mine or not (image.eye or image.conflict)):
                 continue
@@ -194,9 +212,8 @@ class Reader:
             image.eye = "" if image.conflict else image.eye
         case.held = [f"{image.part}/{image.place}" for image in images if image.conflict]
 
-    def _conclude(self, work: Work, case: Case) -> None:
+    def _conclude(self, work: Work, case: Case, images: Sequence[Image]) -> None:
         """Make each eye's answer of its images, and the case's urgency of both."""
-        images = images_of(work.session, case.id)
         merged = merge(seen_of(images, findings_of(work.session, case.id)), offers=self._offers)
         case.unavailable = dict(merged.unavailable)
         if case.door == "report":  # nothing to look at: it asks for a text
@@ -208,14 +225,6 @@ class Reader:
         order = order_of(case)
         found = urgency(merged, od=order.od, os=order.os, rules=self._rules)
         set_urgency(case, found)
-
-
-def _header_eye(data: bytes) -> Eye:
-    """Which eye a file's header says it shows, read in a child process; empty where it does not say it."""
-    try:
-        return contents(data, source="image").eye
-    except ImageRefused:
-        return ""
 
 
 def _bad(quality: str) -> bool:

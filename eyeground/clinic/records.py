@@ -211,6 +211,7 @@ class Opinion(BaseModel):
         eyes: By ``"<part>/<eye>"``, such as ``"fundus/OD"``.
         conclusion: In the doctor's words.
         recommendation: What the patient should do and by when, in the doctor's words.
+        narrative: What is seen, told in whole sentences; may begin as a draft that the doctor changed.
         texts: Texts of a report request, by the contract's names.
 
     Example:
@@ -226,4 +227,5 @@ class Opinion(BaseModel):
     eyes: dict[str, EyeReview] = Field(default_factory=dict)
     conclusion: str = Field("", max_length=4000)
     recommendation: str = Field("", max_length=4000)
+    narrative: str = Field("", max_length=8000)
     texts: dict[str, str] = Field(default_factory=dict)

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, exists, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from eyeground.clinic.blobs.store import Store
+from eyeground.clinic.cases import stands_in
 from eyeground.clinic.clock import now
 from eyeground.clinic.db.database import Database, Work
+from eyeground.clinic.db.opinions import Draft, FirstRead, HeatMap
+from eyeground.clinic.db.people import PatientLink
 from eyeground.clinic.db.tables import (
     AuditRecord,
     Case,
@@ -28,7 +31,8 @@ LETTERS_DAYS: Final = 90
 _BATCH: Final = 50
 # Everything that hangs on a case, before the case itself.
 _PARTS: Final[Sequence[InstrumentedAttribute[str]]] = (
-    Finding.case_id, Review.case_id, Outgoing.case_id, Image.case_id, DeadLetter.case_id,
+    Finding.case_id, HeatMap.case_id, FirstRead.case_id, Draft.case_id, PatientLink.case_id, Review.case_id,
+    Outgoing.case_id, Image.case_id, DeadLetter.case_id,
 )  # fmt: skip
 
 
@@ -102,7 +106,7 @@ def purge(
         old, letters = _old(_iso(before)), _settled(_iso(letters_before))
         found = Purged(
             cases=_count(session, Case, old),
-            images=_images_of_none_but(session, old),
+            images=_images_of_none_but(session, _iso(before)),
             letters=_count(session, DeadLetter, letters),
             counters=_count(session, Redelivered, _counted_out()),
             before=before.date().isoformat(),
@@ -133,9 +137,11 @@ def _take_out(work: Work, store: Store, case: Case, *, actor: str) -> int:
     """Take a case out with all that hangs on it; gives the number of images that went with it."""
     session = work.session
     hashes = set(session.scalars(select(Image.sha256).where(Image.case_id == case.id)))
+    # By their whole names, of which there is an index: the beginning of one would be looked for in all.
+    sent = select(Outgoing.queue, Outgoing.message_id).where(Outgoing.case_id == case.id)
+    session.execute(delete(PassedMessage).where(tuple_(PassedMessage.queue, PassedMessage.message_id).in_(sent)))
     for part in _PARTS:
         session.execute(delete(part.class_).where(part == case.id))
-    session.execute(delete(PassedMessage).where(PassedMessage.message_id.startswith(f"{case.id}-")))
     used = set(session.scalars(select(Image.sha256).where(Image.sha256.in_(hashes))))
     # Before the commit: who is killed here leaves a case without images, which the next call takes out.
     for sha256 in hashes - used:
@@ -146,14 +152,14 @@ def _take_out(work: Work, store: Store, case: Case, *, actor: str) -> int:
     return len(hashes - used)
 
 
-def _old(before: str) -> ColumnElement[bool]:
+def _old(before: str, case: type[Case] = Case) -> ColumnElement[bool]:
     """Released, unchanged since then, and nothing under way."""
     return (
-        (Case.state == "released")
-        & (Case.changed_at < before)
-        & ~exists(select(Job.case_id).where(Job.case_id == Case.id))
-        & ~exists(select(Outgoing.id).where(Outgoing.case_id == Case.id, Outgoing.sent_at == ""))
-        & ~exists(select(DeadLetter.id).where(DeadLetter.case_id == Case.id, DeadLetter.replayed_at == ""))
+        stands_in("released", case=case)
+        & (case.changed_at < before)
+        & ~exists(select(Job.case_id).where(Job.case_id == case.id))
+        & ~exists(select(Outgoing.id).where(Outgoing.case_id == case.id, Outgoing.sent_at == ""))
+        & ~exists(select(DeadLetter.id).where(DeadLetter.case_id == case.id, DeadLetter.replayed_at == ""))
     )
 
 
@@ -175,12 +181,14 @@ def _count(session: Session, table: Any, which: ColumnElement[bool]) -> int:
     return session.scalar(select(func.count()).select_from(table).where(which)) or 0
 
 
-def _images_of_none_but(session: Session, old: ColumnElement[bool]) -> int:
-    """How many images only these cases use."""
-    theirs = select(Image.sha256).join(Case, Case.id == Image.case_id).where(old)
-    others = select(Image.sha256).join(Case, Case.id == Image.case_id).where(~old)
-    wanted = select(func.count(Image.sha256.distinct())).where(Image.sha256.in_(theirs), Image.sha256.not_in(others))
-    return session.scalar(wanted) or 0
+def _images_of_none_but(session: Session, before: str) -> int:
+    """How many images only cases use that are old; asked of each of theirs, not of all that there are."""
+    image, case = aliased(Image), aliased(Case)
+    kept = (
+        select(image.id).join(case, case.id == image.case_id).where(image.sha256 == Image.sha256, ~_old(before, case))
+    )
+    theirs = select(func.count(Image.sha256.distinct())).join(Case, Case.id == Image.case_id).where(_old(before))
+    return session.scalar(theirs.where(~exists(kept))) or 0
 
 
 def _moment(session: Session) -> datetime:

@@ -1,8 +1,6 @@
 """What doctors do: save an opinion, decide which eye an image shows, sign, amend."""
 
-import hashlib
-import hmac
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +21,15 @@ from eyeground.clinic.cases import (
 )  # fmt: skip
 from eyeground.clinic.clock import now
 from eyeground.clinic.db.database import Database, Work
-from eyeground.clinic.db.tables import Case, Finding, Job, Review
-from eyeground.clinic.exchange.report import ANSWERED
-from eyeground.clinic.findings import EYES, FINDINGS, Merged
+from eyeground.clinic.db.tables import Case, Job, Review
+from eyeground.clinic.draft_facts import outdated
+from eyeground.clinic.drafts import LLM, by_llm
+from eyeground.clinic.findings import EYES, Merged
+from eyeground.clinic.first_reads import FirstReadWanted, drop_first_reads, is_blind, keep_first_read
 from eyeground.clinic.moments import reached
-from eyeground.clinic.records import Opinion, Said
+from eyeground.clinic.opinion_checks import left_open, strange, unready, unseen
+from eyeground.clinic.records import EyeReview, Opinion, Said
+from eyeground.clinic.signature import signature_of
 from eyeground.clinic.states import OPEN, Forbidden, OutOfTurn, Role
 from eyeground.clinic.urgency import Rules, Urgency, urgency
 from eyeground.images.retinal_image import Eye
@@ -66,13 +68,43 @@ class Reviews:
         database: Where cases live.
         key: Signs what is signed; 32 bytes.
         rules: What makes a case urgent.
+        first_reads: Whether a doctor has to write a first read before he may write or sign anything else.
 
     References:
         docs/clinic.md.
     """
 
-    def __init__(self, database: Database, *, key: bytes, rules: Rules) -> None:
-        self._database, self._key, self._rules = database, key, rules
+    def __init__(self, database: Database, *, key: bytes, rules: Rules, first_reads: bool = False) -> None:
+        self._database, self._key, self._rules, self._first_reads = database, key, rules, first_reads
+
+    def first_read(self, case_id: str, opinion: Opinion, *, version: int, doctor: Doctor) -> int:
+        """Keep what a doctor thinks before he sees what the models say; once, and it is never changed.
+
+        Args:
+            case_id: The case.
+            opinion: What the doctor thinks: a verdict on every eye that there is an image of.
+            version: Version of the case that the doctor saw.
+            doctor: Who.
+
+        Returns:
+            The case's version, which stays as it is.
+
+        Raises:
+            NoSuchCase: If there is none.
+            Stale: If somebody else has changed it.
+            Forbidden: If this is no doctor.
+            OutOfTurn: If the case is not in review, an eye has to be decided first, or there is one of his already.
+            OpinionRefused: If it names what there is not, or leaves an eye out.
+            DatabaseLost: If the database does not answer; look whether it was kept.
+        """
+        with self._database.write() as work:
+            case = self._open(work, case_id, version, doctor)
+            if case.held:
+                raise OutOfTurn("which eye an image shows is contradictory: decide that first")
+            if wrong := strange(opinion) + unseen(images_of(work.session, case_id), opinion):
+                raise OpinionRefused("; ".join(wrong))
+            keep_first_read(work, case, opinion, account=doctor.account)
+            return case.version
 
     def save(self, case_id: str, opinion: Opinion, *, version: int, doctor: Doctor) -> int:
         """Keep a draft.
@@ -90,23 +122,24 @@ class Reviews:
             NoSuchCase: If there is none.
             Stale: If somebody else has changed it.
             Forbidden: If it is not open for writing, or this is no doctor.
+            FirstReadWanted: If first reads are wanted, and this doctor has written none.
             OpinionRefused: If it names an eye or finding that there is not.
             DatabaseLost: If the database does not answer; look whether it was saved.
         """
         with self._database.write() as work:
             case = self._open(work, case_id, version, doctor)
+            self._not_blind(work, case, doctor)
             self._write(work, case, opinion, doctor)
             changed(case)
             work.note(doctor.account, "saved", case, revision=case.revision, version=case.version)
             return case.version
 
-    def decide_eye(self, case_id: str, place: int, eye: Eye, *, version: int, doctor: Doctor) -> int:
-        """Say which eye an image shows, where those who should know contradict each other; the case is read anew.
+    def decide_eyes(self, case_id: str, eyes: Mapping[int, Eye], *, version: int, doctor: Doctor) -> int:
+        """Say which eyes images show, all at once; the case is read anew, and until it is signed may be told otherwise.
 
         Args:
             case_id: The case.
-            place: The image's place in the request, from 0.
-            eye: Which eye it is.
+            eyes: By an image's place in the request, from 0, which eye it is.
             version: Version of the case that the doctor saw.
             doctor: Who.
 
@@ -117,22 +150,27 @@ class Reviews:
             NoSuchCase: If there is none, or no such image.
             Stale: If somebody else has changed it.
             Forbidden: If it is not in review, or this is no doctor.
-            OpinionRefused: If that is no eye.
+            OpinionRefused: If one is no eye, or of no image, or none is told.
             DatabaseLost: If the database does not answer; look whether it was saved.
         """
-        if eye not in EYES:
+        if not eyes or not set(eyes.values()) <= set(EYES):
             raise OpinionRefused("which eye: OD or OS")
         with self._database.write() as work:
             case = self._open(work, case_id, version, doctor)
-            image = next((each for each in images_of(work.session, case_id) if each.place == place), None)
-            if image is None:
-                raise OpinionRefused(f"the case has no image {place}")
-            image.eye, image.conflict, image.decided_by = eye, "", doctor.account
-            # What was written before was written about the other eye.
+            images = {image.place: image for image in images_of(work.session, case_id)}
+            if none := sorted(set(eyes) - set(images)):
+                raise OpinionRefused(f"the case has no image {', '.join(map(str, none))}")
+            # What was written before was written about the other eye, by whomever.
+            if any(images[place].eye != eye for place, eye in eyes.items()):
+                drop_first_reads(work, case, account=doctor.account)
+            exchanged = any(images[place].eye not in ("", eye) for place, eye in eyes.items())
+            for place, eye in eyes.items():
+                image = images[place]
+                image.eye, image.conflict, image.decided_by = eye, "", doctor.account
             draft = self._draft(work, case)
             if draft is not None:
-                draft.opinion = draft.opinion | {"eyes": {}}
-            self._again(work, case, doctor, place=place, eye=eye)
+                draft.opinion = {} if exchanged else draft.opinion | {"eyes": {}}
+            self._again(work, case, doctor, eyes={str(place): eye for place, eye in sorted(eyes.items())})
             return case.version
 
     def reread(self, case_id: str, *, version: int, doctor: Doctor) -> int:
@@ -173,6 +211,7 @@ class Reviews:
             NoSuchCase: If there is none.
             Stale: If somebody else has changed it.
             Forbidden: If this is no doctor.
+            FirstReadWanted: If first reads are wanted, and this doctor has written none.
             OutOfTurn: If it is not open for writing, or an eye has to be decided first.
             OpinionRefused: If something that must be there is not; all of it is named.
             DatabaseLost: If the database does not answer; look whether it was signed.
@@ -181,6 +220,7 @@ class Reviews:
             case = self._open(work, case_id, version, doctor)
             if case.held:
                 raise OutOfTurn("which eye an image shows is contradictory: decide that first")
+            self._not_blind(work, case, doctor)
             if opinion is not None:
                 self._write(work, case, opinion, doctor)
             review = self._draft(work, case)
@@ -191,13 +231,16 @@ class Reviews:
             # From here on the doctor's word decides how urgent it is, not the models'.
             set_urgency(case, self.rank(work.session, case, spoken))
             findings, images = findings_of(work.session, case_id), self._images(work, case_id)
+            drafted = by_llm(work.session, case_id, case.revision)
             # All at once, or the database would see a signed opinion without its seal.
             with work.session.no_autoflush:
                 review.doctor, review.doctor_name, review.signed_at = doctor.account, doctor.title, now()
+                # Said now and sealed: a draft that comes later changes nothing of what was signed.
+                review.drafted_by = LLM if drafted else ""
                 review.signature = signature_of(review, case, findings, images, key=self._key)
             advance(
                 work, case, "sign", actor=doctor.account, role=doctor.role, revision=case.revision,
-                signature=review.signature, urgency=case.urgency,
+                signature=review.signature, urgency=case.urgency, rules=case.rules,
             )  # fmt: skip
             add_job(work, case, "release")
             version = case.version
@@ -213,12 +256,18 @@ class Reviews:
             opinion: What the doctor says.
 
         Returns:
-            The urgency; what the doctor left open counts as not known.
+            The urgency; what the doctor left open counts as not known, but where the models find something there, which
+            counts until somebody has judged it.
         """
         merged = merged_of(session, case.id)
         values, unavailable = spoken_of(merged, case, opinion)
         said = {key: {name: Said(value=value) for name, value in each.items()} for key, each in values.items()}
-        told = Merged(said, merged.quality, {}, unavailable, {})
+        none = EyeReview()
+        opened = {
+            key: {name: answers[name] for name in left_open(answers, opinion.eyes.get(key, none))}
+            for key, answers in merged.said.items()
+        }
+        told = Merged(said, merged.quality, {}, unavailable, {key: each for key, each in opened.items() if each})
         order = order_of(case)
         return urgency(told, od=order.od, os=order.os, rules=self._rules)
 
@@ -273,6 +322,11 @@ class Reviews:
             raise OutOfTurn(f"the case is {case.state.replace('_', ' ')}: nothing is written now")
         return case
 
+    def _not_blind(self, work: Work, case: Case, doctor: Doctor) -> None:
+        """Refuse an opinion of somebody who has to write a first read before."""
+        if self._first_reads and is_blind(work.session, case, account=doctor.account):
+            raise FirstReadWanted("write what you see first; then what the models say is shown")
+
     def _draft(self, work: Work, case: Case) -> Review | None:
         """The opinion of the case's revision."""
         return work.session.execute(
@@ -281,7 +335,7 @@ class Reviews:
 
     def _write(self, work: Work, case: Case, opinion: Opinion, doctor: Doctor) -> None:
         """Put an opinion where the draft is."""
-        wrong = _strange(opinion)
+        wrong = strange(opinion)
         if wrong:
             raise OpinionRefused("; ".join(wrong))
         review = self._draft(work, case)
@@ -294,29 +348,9 @@ class Reviews:
     def _complete(self, work: Work, case: Case, opinion: Opinion) -> None:
         """Refuse what is not ready to be signed."""
         merged = merged_of(work.session, case.id)
-        missing = [f"{key}: give findings, or say that it cannot be graded" for key in self._asked(work, case, opinion)]
-        shown = {f"{image.part}/{image.eye}" for image in images_of(work.session, case.id)}
-        missing += [f"{key}: there is no image of it" for key in opinion.eyes if key not in shown]
-        for key, eye in opinion.eyes.items():
-            said = merged.said.get(key, {})
-            other = [name for name, value in eye.findings.items() if name in said and said[name].value != value]
-            if other and not eye.reason.strip():
-                missing.append(f"{key}: differs from the model in {', '.join(other)}: give the reason")
-            if eye.ungradable and not eye.reason.strip():
-                missing.append(f"{key}: cannot be graded: give the reason")
-        if case.door == "report":  # it asks for texts, and a draft must not pass as signed
-            missing += [f"{name}: is empty" for name in ANSWERED if not opinion.texts.get(name, "").strip()]
-        elif not opinion.conclusion.strip():
-            missing.append("conclusion: is empty")
-        if missing:
+        missing = unready(case, images_of(work.session, case.id), merged, opinion)
+        if missing := [*missing, *outdated(work.session, case, opinion)]:
             raise OpinionRefused("; ".join(missing))
-
-    def _asked(self, work: Work, case: Case, opinion: Opinion) -> list[str]:
-        """Eyes of which there are images and no verdict."""
-        images = images_of(work.session, case.id)
-        keys = dict.fromkeys(f"{image.part}/{image.eye or f'image {image.place}'}" for image in images)
-        given = {key for key, eye in opinion.eyes.items() if eye.ungradable or eye.findings}
-        return [key for key in keys if key not in given]
 
     def _again(self, work: Work, case: Case, doctor: Doctor, **detail: Any) -> None:
         """Send a case back to the models."""
@@ -335,46 +369,3 @@ class Reviews:
     def _images(self, work: Work, case_id: str) -> list[str]:
         """Hashes of the images that were signed about, each with its eye."""
         return [f"{image.part}/{image.eye}:{image.sha256}" for image in images_of(work.session, case_id)]
-
-
-def signature_of(review: Review, case: Case, findings: list[Finding], images: list[str], *, key: bytes) -> str:
-    """Seal what is signed: the opinion, the request, the images and what the models had said.
-
-    Args:
-        review: The opinion, with who and when.
-        case: The case.
-        findings: What the models had said.
-        images: Hash and eye of each image.
-        key: The service's; 32 bytes.
-
-    Returns:
-        64 hex digits.
-
-    References:
-        Our own.
-    """
-    told = [
-        case.id, case.site, case.body_sha256, case.order, review.revision, review.opinion, review.doctor,
-        review.doctor_name, review.signed_at, images,
-        [(each.image_sha256, each.model_id, each.said) for each in findings],
-    ]  # fmt: skip
-    return hmac.new(key, json.dumps(told, sort_keys=True, ensure_ascii=False).encode(), hashlib.sha256).hexdigest()
-
-
-def _strange(opinion: Opinion) -> list[str]:
-    """What an opinion names that there is not."""
-    wrong = []
-    for key, eye in opinion.eyes.items():
-        part, _, side = key.partition("/")
-        known = next((findings for name, findings in FINDINGS.items() if name == part), None)
-        if known is None or side not in EYES:
-            wrong.append("an eye is named fundus/OD, fundus/OS, anterior/OD or anterior/OS")
-            continue
-        for name, value in eye.findings.items():
-            if name not in known:
-                wrong.append(f"{key}: a finding is one of {', '.join(known)}")
-            elif not 0 <= value <= known[name]:
-                wrong.append(f"{key}: {name} is 0 to {known[name]}")
-        if eye.ungradable and eye.findings:
-            wrong.append(f"{key}: what cannot be graded has no findings")
-    return wrong

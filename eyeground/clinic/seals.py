@@ -2,16 +2,16 @@
 
 import hmac
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from eyeground.clinic.cases import findings_of, images_of
-from eyeground.clinic.db.tables import AuditRecord, Case, Review
-from eyeground.clinic.reviews import signature_of
+from eyeground.clinic.cases import by_case
+from eyeground.clinic.db.tables import AuditRecord, Case, Finding, Image, Review
+from eyeground.clinic.signature import signature_of
 
 _PAGE: Final = 200
 
@@ -74,29 +74,45 @@ def _changed(session: Session, key: bytes) -> Iterator[BrokenSeal]:
         lines = session.scalars(wanted.order_by(AuditRecord.seq).limit(_PAGE)).all()
         if not lines:
             return
+        signed = _Signed(session, {line.case_id for line in lines}, key)
         for line in lines:
             told = json.loads(line.detail)
-            reason = _fault_of(session, line.case_id, told["revision"], told["signature"], key)
+            reason = signed.fault_of(line.case_id, told["revision"], told["signature"])
             if reason:
                 yield BrokenSeal(line.case_id, told["revision"], reason)
         last = lines[-1].seq
 
 
-def _fault_of(session: Session, case_id: str, revision: int, signature: str, key: bytes) -> str:
-    """What is wrong with one signature; empty when nothing is."""
-    case = session.get(Case, case_id)
-    if case is None:
-        gone = select(AuditRecord.seq).filter_by(case_id=case_id, event="purged").limit(1)
-        return "" if session.scalar(gone) is not None else "the case is gone, and nobody has taken it out by 'purge'"
-    review = session.scalars(select(Review).filter_by(case_id=case_id, revision=revision)).one_or_none()
-    if review is None:
-        return "the signed opinion is gone"
-    # As ``Reviews.sign`` names them: which eye a picture was taken for is part of what was signed.
-    images = [f"{image.part}/{image.eye}:{image.sha256}" for image in images_of(session, case_id)]
-    anew = signature_of(review, case, findings_of(session, case_id), images, key=key)
-    if not hmac.compare_digest(anew, signature) or not hmac.compare_digest(review.signature.encode(), anew.encode()):
-        return "the opinion, the request, the images with their eyes or the models' answers are not what was signed"
-    return ""
+class _Signed:
+    """All that some signatures stand on, read at once."""
+
+    def __init__(self, session: Session, case_ids: Set[str], key: bytes) -> None:
+        self._session, self._key = session, key
+        self._cases = {case.id: case for case in session.scalars(select(Case).where(Case.id.in_(case_ids)))}
+        reviews = session.scalars(select(Review).where(Review.case_id.in_(case_ids)))
+        self._reviews = {(each.case_id, each.revision): each for each in reviews}
+        images = select(Image).where(Image.case_id.in_(case_ids)).order_by(Image.place)
+        findings = select(Finding).where(Finding.case_id.in_(case_ids)).order_by(Finding.id)
+        self._images, self._findings = by_case(session.scalars(images)), by_case(session.scalars(findings))
+
+    def fault_of(self, case_id: str, revision: int, signature: str) -> str:
+        """What is wrong with one signature; empty when nothing is."""
+        case = self._cases.get(case_id)
+        if case is None:
+            gone = select(AuditRecord.seq).filter_by(case_id=case_id, event="purged").limit(1)
+            known = self._session.scalar(gone) is not None
+            return "" if known else "the case is gone, and nobody has taken it out by 'purge'"
+        review = self._reviews.get((case_id, revision))
+        if review is None:
+            return "the signed opinion is gone"
+        # As ``Reviews.sign`` names them: which eye a picture was taken for is part of what was signed.
+        images = [f"{image.part}/{image.eye}:{image.sha256}" for image in self._images.get(case_id, [])]
+        anew = signature_of(review, case, self._findings.get(case_id, []), images, key=self._key)
+        if not hmac.compare_digest(anew, signature) or not hmac.compare_digest(
+            review.signature.encode(), anew.encode()
+        ):
+            return "the opinion, the request, the images with their eyes or the models' answers are not what was signed"
+        return ""
 
 
 def _never_written_down(session: Session) -> Iterator[BrokenSeal]:

@@ -21,6 +21,7 @@ from eyeground.clinic.queue.transport import Transport
 from eyeground.clinic.reading import Reader
 from eyeground.clinic.reviews import Reviews
 from eyeground.clinic.settings import Settings
+from eyeground.clinic.showing import Showing
 from eyeground.clinic.urgency import Rules, read_rules
 from eyeground.clinic.worker import Worker
 
@@ -37,6 +38,7 @@ class Service:
         reviews: Writes opinions.
         letters: Dead letters.
         rules: What makes a case urgent.
+        showing: Images as people see them.
 
     References:
         docs/clinic.md.
@@ -49,6 +51,7 @@ class Service:
     reviews: Reviews
     letters: DeadLetters
     rules: Rules
+    showing: Showing
 
     def connect(self) -> Transport:
         """Make a connection to the queue, not opened yet.
@@ -119,9 +122,9 @@ def open_service(settings: Settings) -> Service:
         release=settings.release,
     )
     rules = read_rules(settings.rules)
-    reviews = Reviews(database, key=signing_key(secret), rules=rules)
+    reviews = Reviews(database, key=signing_key(secret), rules=rules, first_reads=settings.blind_first_read)
     letters = DeadLetters(database, intake, reviews)
-    return Service(settings, database, store, intake, reviews, letters, rules)
+    return Service(settings, database, store, intake, reviews, letters, rules, Showing(store))
 
 
 def signing_key(secret: str) -> bytes:

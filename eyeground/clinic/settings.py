@@ -1,14 +1,13 @@
 """Settings of the service: from the environment or a TOML file, all faults told at once, unsafe ones refused."""
 
 import os
-import secrets
-import tempfile
-import tomllib
-from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -17,7 +16,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )  # fmt: skip
 
-from eyeground.atomic_file import flush_folder
+from eyeground.clinic.llm.providers import ProviderRefused, provider_of
+from eyeground.clinic.safety import LOOPBACK, LOOPBACK_ADDRESSES, NO_PROXY, is_guessed, open_to_others
 from eyeground.clinic.states import Release
 
 PREFIX: Final = "EYEGROUND_CLINIC_"
@@ -57,6 +57,27 @@ class Settings(BaseSettings):
         max_image_bytes: Longest image. Unit: bytes.
         max_images: Most images in one request.
         retention_years: How long signed records are kept at least. Unit: years.
+        site_title: What pages and reports call this site; empty = ``site``.
+        contact: Whom patients call, as their page and report say it.
+        timezone: Zone of the times that people read, such as ``Asia/Shanghai``.
+        public_url: Address under which browsers reach the service, such as ``https://eyes.example``; empty = this
+            machine alone. Anywhere else it must be ``https:``.
+        trusted_proxies: Who may say for whom it asks: addresses or networks, several separated by ``,``; empty = a
+            proxy on this machine; ``none`` = nobody.
+        session_hours: How long somebody stays signed in at most. Unit: h.
+        idle_minutes: How long without doing anything. Unit: min.
+        link_days: How long a patient's link is good. Unit: days.
+        blind_first_read: Whether a doctor writes an opinion before seeing what the models say.
+        llm_base_url: OpenAI-compatible service that drafts narratives: an address, or a preset of
+            ``llm/providers.toml``; empty = the template writes them.
+        llm_model: Which of its models; empty = the preset's.
+        llm_key: Its key.
+        llm_timeout_s: Longest time for a draft; then the template stands in. Unit: s.
+        font: A font file with Chinese, for PDF reports; None = one of the system's, or of the extra ``fonts``.
+        oidc_issuer: Single sign-on: the provider's issuer, ``https:``; empty = passwords only.
+        oidc_client_id: This service's name there.
+        oidc_client_secret: Its secret there.
+        demo: Whether phantoms and accounts of a demonstration are in it, which no other machine may reach.
 
     Raises:
         ValueError: If a value cannot be used; ``read_settings`` says it in one message.
@@ -91,12 +112,61 @@ class Settings(BaseSettings):
     max_image_bytes: int = Field(32 * 2**20, ge=1024)
     max_images: int = Field(16, ge=1, le=1000)
     retention_years: int = Field(15, ge=15)
+    site_title: str = Field("", max_length=80)
+    contact: str = Field("", max_length=200)
+    timezone: str = "UTC"
+    public_url: str = ""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    session_hours: float = Field(12.0, gt=0, le=24)
+    idle_minutes: float = Field(30.0, gt=0, le=720)
+    link_days: float = Field(30.0, gt=0, le=365)
+    blind_first_read: bool = False
+    llm_base_url: str = Field("", repr=False)
+    llm_model: str = ""
+    llm_key: SecretStr = SecretStr("")
+    llm_timeout_s: float = Field(30.0, gt=0, le=40)  # a draft is there within 45 s, whatever happens
+    font: Path | None = None
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr = SecretStr("")
+    demo: bool = False
+
+    @property
+    def title(self) -> str:
+        """What pages and reports call this site."""
+        return self.site_title or self.site
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers come by TLS."""
+        return self.public_url.startswith("https://")
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """Addresses and networks that are believed when they say for whom they ask."""
+        return () if self.trusted_proxies == (NO_PROXY,) else self.trusted_proxies or LOOPBACK_ADDRESSES
 
     @field_validator("bundle", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Several bundles stand in one variable like folders in PATH."""
         return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _known_proxies(cls, value: Any) -> Any:
+        """Addresses and networks; not everybody's, for whoever is believed may be anybody."""
+        told = value.split(",") if isinstance(value, str) else value
+        names = tuple(filter(None, (str(each).strip() for each in told)))
+        if NO_PROXY in names and len(names) > 1:
+            raise ValueError("is 'none', or names proxies")
+        try:
+            networks = [ip_network(each) for each in names if each != NO_PROXY]
+        except ValueError:
+            raise ValueError("must be addresses or networks such as 10.0.0.5,172.30.17.0/24, or 'none'") from None
+        if any(each.prefixlen == 0 for each in networks):
+            raise ValueError("names everybody: then anybody could say that he is somebody else")
+        return names
 
     @field_validator("secret")
     @classmethod
@@ -108,6 +178,73 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"must have at least {LEAST_SECRET} characters and stay the same; make one with: openssl rand -hex 32"
             )
+        if is_guessed(value.get_secret_value()):
+            raise ValueError("is made of words that everybody tries; make one with: openssl rand -hex 32")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        """A zone that there is."""
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError):  # no such zone, or no name of one
+            raise ValueError("must be a zone such as UTC or Asia/Shanghai") from None
+        return value
+
+    @field_validator("public_url", "oidc_issuer", "llm_base_url")
+    @classmethod
+    def _by_tls(cls, value: str, known: ValidationInfo) -> str:
+        """By TLS, or on this machine."""
+        if known.field_name == "llm_base_url" and "://" not in value:
+            return value  # the name of a preset
+        parts = urlsplit(value)
+        if value and parts.scheme != "https" and (parts.scheme != "http" or parts.hostname not in LOOPBACK):
+            raise ValueError("must begin with https:// (http:// only on this machine, such as http://127.0.0.1:8080)")
+        if value and not parts.hostname:
+            raise ValueError("names no host")
+        if known.field_name != "public_url":
+            return value
+        if parts.path.strip("/") or parts.query or parts.fragment or parts.username:
+            raise ValueError("must be a host alone, such as https://eyes.example: cookies are a host's")
+        return value.rstrip("/")
+
+    @field_validator("blind_first_read")
+    @classmethod
+    def _nothing_unsigned(cls, value: bool, known: ValidationInfo) -> bool:
+        """What went out before anybody looked leaves nothing to be read first."""
+        if value and known.data.get("release") == "unsigned":
+            raise ValueError("a first read needs RELEASE=signed: what is released unsigned waits for nobody's")
+        return value
+
+    @field_validator("oidc_client_secret")
+    @classmethod
+    def _whole(cls, value: SecretStr, known: ValidationInfo) -> SecretStr:
+        """Single sign-on is set as a whole, or not at all; what has a fault of its own is told there."""
+        told = {name: known.data.get(name, "?") for name in ("oidc_issuer", "oidc_client_id", "public_url")}
+        told["oidc_client_secret"] = plain(value)
+        missing = [f"{PREFIX}{name.upper()}" for name, each in told.items() if not each]
+        if missing and any(each for name, each in told.items() if name != "public_url"):
+            raise ValueError(f"single sign-on is set in part; set {', '.join(missing)}, too")
+        return value
+
+    @field_validator("llm_key")
+    @classmethod
+    def _usable_model(cls, value: SecretStr, known: ValidationInfo) -> SecretStr:
+        """A language model that can be asked, or none; what has a fault of its own is told there."""
+        if address := known.data.get("llm_base_url", ""):
+            try:
+                provider_of(address, model=known.data.get("llm_model", ""), key=plain(value))
+            except ProviderRefused as why:
+                raise ValueError(f"the language model cannot be used: {why}") from None
+        return value
+
+    @field_validator("demo")
+    @classmethod
+    def _at_home(cls, value: bool, known: ValidationInfo) -> bool:
+        """A demonstration is for nobody else."""
+        if value and urlsplit(known.data.get("public_url", "")).hostname not in (None, *LOOPBACK):
+            raise ValueError("a demonstration is for this machine alone; leave PUBLIC_URL out, or use another home")
         return value
 
     @field_validator("queue_url")
@@ -128,7 +265,7 @@ class Settings(BaseSettings):
         told = dict(told)
         told["database_url"] = told.get("database_url") or f"sqlite:///{home / 'clinic.db'}"
         told["blob_url"] = told.get("blob_url") or f"file:{home / 'images'}"
-        if not _plain(told.get("secret")):
+        if not plain(told.get("secret")):
             told["secret"] = _kept_secret(home)
         return told
 
@@ -210,69 +347,32 @@ def read_settings(**given: Any) -> Settings:
             wrong.append(f"{PREFIX}{name.upper()}: {each['msg']}")
     except (OSError, ValueError) as error:  # the TOML file cannot be read
         wrong.append(f"{PREFIX}CONFIG: {error}")
+    else:
+        wrong += open_to_others(
+            home=found.home, blob_url=found.blob_url, database_url=found.database_url, secret=SECRET_FILE, config=file,
+            shared=tuple(filter(None, (found.image_root, found.watch))),
+        )  # fmt: skip
     if wrong:
         raise SettingsRefused("\n  ".join(["the clinic's settings cannot be used:", *wrong]))
     return found
 
 
-def make_secret(**given: Any) -> Path | None:
-    """Make the service's secret where there is none, for its owner's eyes only.
+def plain(secret: Any) -> str:
+    """Say a secret's characters, however it came.
 
     Args:
-        given: What goes before environment and file, by name.
+        secret: A text, or what keeps one from being shown.
 
     Returns:
-        The file that was written; None where there is a secret already.
-
-    Raises:
-        SettingsRefused: If there are faults; all are told.
-        OSError: If the file cannot be written.
+        The text; empty where there is none.
 
     Example:
-        >>> home = Path(tempfile.mkdtemp()) / "clinic"
-        >>> make_secret(home=home).name, make_secret(home=home)
-        ('secret', None)
+        >>> plain(SecretStr("a")), plain(None)
+        ('a', '')
 
     References:
         Our own.
     """
-    try:
-        read_settings(**given)
-        return None
-    except SettingsRefused:
-        if _told_secret(given):
-            raise
-        home = read_settings(**(given | {"secret": "0" * LEAST_SECRET})).home
-    target = home / SECRET_FILE
-    if target.exists():
-        raise SettingsRefused(f"{target}: no secret can be read from it; put back the one that was there")
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, name = tempfile.mkstemp(dir=home, prefix=f".{SECRET_FILE}.")  # mode 0600
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        # A link is made or not: of two who begin at once, both use the same secret.
-        with suppress(FileExistsError):
-            target.hardlink_to(name)
-        flush_folder(home)
-    finally:
-        Path(name).unlink()
-    return target
-
-
-def _told_secret(given: dict[str, Any]) -> bool:
-    """Whether somebody has set a secret, good or not."""
-    file, in_file = os.environ.get(f"{PREFIX}CONFIG", ""), ""
-    if file:
-        with suppress(OSError, ValueError):  # a file that cannot be read is told by ``read_settings``
-            in_file = tomllib.loads(Path(file).read_text("utf-8")).get("secret", "")
-    return any(map(_plain, (given.get("secret"), os.environ.get(f"{PREFIX}SECRET"), in_file)))
-
-
-def _plain(secret: Any) -> str:
-    """A secret's characters, however it came."""
     return str(secret.get_secret_value() if isinstance(secret, SecretStr) else secret or "")
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from eyeground.clinic.acuity import Acuity, read_acuity, sharpness
-from eyeground.clinic.findings import EITHER, EYES, FINDINGS, Merged
+from eyeground.clinic.findings import EITHER, EYES, FINDINGS, UNAVAILABLE, Merged
+from eyeground.clinic.measured import Measured, measured_of
 from eyeground.clinic.records import EyeExam
 from eyeground.clinic.rule import SHAPE, AcuityRule, Level, PressureRule, States, Text
 from eyeground.images.quality import cannot_grade
@@ -43,7 +43,7 @@ class Rules(BaseModel):
 
     Example:
         >>> read_rules("ico").title
-        'ICO-2017 v1'
+        'ICO-2017 v2'
 
     References:
         docs/clinic.md.
@@ -134,7 +134,7 @@ class Urgency:
         refer: Whether the patient is to see an ophthalmologist.
 
     Example:
-        >>> Urgency("refer_1_month", 1, {"en": ("DR 4 OD",)}, {"en": "Refer"}, "ICO-2017 v1", True).rank
+        >>> Urgency("refer_1_month", 1, {"en": ("DR 4 OD",)}, {"en": "Refer"}, "ICO-2017 v2", True).rank
         1
 
     References:
@@ -164,7 +164,7 @@ def read_rules(name: str, *, folder: Path = SHELF) -> Rules:
 
     Example:
         >>> read_rules("china").title
-        'China v1'
+        'China v2'
 
     References:
         TOML 1.0.
@@ -222,7 +222,7 @@ def titles(word: str, rules: str) -> Mapping[str, str]:
         knows the word; empty where none does.
 
     Example:
-        >>> titles("refer_1_month", "ICO-2017 v1")["zh"]
+        >>> titles("refer_1_month", "ICO-2017 v2")["zh"]
         '1 个月内转诊眼科'
 
     References:
@@ -274,7 +274,7 @@ def urgency(merged: Merged, *, od: EyeExam = EyeExam(), os: EyeExam = EyeExam(),
 _EYES: Final = {
     "OD": {"en": "right eye", "zh": "右眼"},
     "OS": {"en": "left eye", "zh": "左眼"},
-    EITHER: {"en": "eye not decided", "zh": "眼别未定"},
+    EITHER: {"en": "eye not decided", "zh": "眼别未定，"},
 }
 # A word, and its reason in English and Chinese.
 _Found = tuple[str, str, str]
@@ -286,8 +286,8 @@ def _of_findings(merged: Merged, rules: Rules) -> Iterator[_Found]:
         for key, answers in told.items():
             for name, answer in answers.items():
                 if answer.value:
-                    grade = f" {answer.value}" if len(rules.findings[name]) > 1 else ""
-                    yield rules.findings[name][answer.value - 1], *_reason(key, f"{name}{grade}")
+                    grade = answer.value if len(rules.findings[name]) > 1 else None
+                    yield rules.findings[name][answer.value - 1], *_reason(key, name, grade=grade)
 
 
 def _of_states(merged: Merged, rules: Rules) -> Iterator[_Found]:
@@ -321,11 +321,36 @@ def _of_states(merged: Merged, rules: Rules) -> Iterator[_Found]:
         yield states.normal, "nothing found", "未见异常"
 
 
-def _reason(key: str, word: str) -> tuple[str, str]:
-    """Which eye, and what of it."""
-    part, _, eye = key.partition(".")[0].partition("/")
-    what = f"{part} {key.partition('.')[2]} {word}".replace("  ", " ")
-    return f"{_EYES[eye]['en']}: {what}", f"{_EYES[eye]['zh']}：{what}"
+def _reason(key: str, word: str, *, grade: int | None = None) -> tuple[str, str]:
+    """Which part of which eye, and what of it, in English and Chinese."""
+    place, _, about = key.partition(".")
+    part, _, eye = place.partition("/")
+    words = reason_words()
+    told = {name: UNAVAILABLE.get(name) or words[name] for name in (word, about) if name}
+    en, zh = told[word]["en"], told[word]["zh"]
+    if grade is not None:
+        en, zh = f"{en} grade {grade}", f"{zh} {grade} 级"
+    if about:
+        en, zh = f"{told[about]['en']}: {en}", f"{told[about]['zh']}：{zh}"
+    return f"{_EYES[eye]['en']}, {words[part]['en']}: {en}", f"{_EYES[eye]['zh']}{words[part]['zh']}：{zh}"
+
+
+@cache
+def reason_words() -> Mapping[str, Mapping[str, str]]:
+    """Read what parts of the eye, findings and haze are called in reasons.
+
+    Returns:
+        By name the words by language.
+
+    Example:
+        >>> reason_words()["DR"]["zh"]
+        '糖尿病视网膜病变'
+
+    References:
+        Our own; findings are called as in reports.
+    """
+    told: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("urgency_words.toml").read_text("utf-8"))
+    return told
 
 
 def _all_said(merged: Merged, parts: Sequence[str]) -> bool:
@@ -340,17 +365,32 @@ def _all_said(merged: Merged, parts: Sequence[str]) -> bool:
 
 def _of_exams(od: EyeExam, os: EyeExam, rules: Rules) -> Iterator[_Found]:
     """What was measured."""
-    measured = sorted(filter(None, map(_acuity, (od, os))), key=sharpness)
-    for rule in rules.acuity if measured else ():
-        counts = measured[-1] if rule.eye == "better" else measured[0]
-        if sharpness(counts) < (0, rule.below_five_mark):
-            yield rule.urgency, rule.en, rule.zh
-    pressures = [exam.pressure_mmhg for exam in (od, os) if exam.pressure_mmhg is not None]
-    for limit in rules.pressure:
-        if any(pressure > limit.above_mmhg for pressure in pressures):
-            yield limit.urgency, limit.en, limit.zh
+    for each in measured_of(od, os, acuity=rules.acuity, pressure=rules.pressure):
+        yield each.urgency, each.en, each.zh
 
 
-def _acuity(exam: EyeExam) -> Acuity | None:
-    """Its acuity, if there is one; what cannot be read was refused at the door."""
-    return read_acuity(exam.acuity, exam.notation) if exam.acuity else None
+def measured_reasons(word: str, rules: str, *, od: EyeExam, os: EyeExam) -> list[Measured]:
+    """Say which measurements made a case as urgent as it is.
+
+    Args:
+        word: The urgency that was given.
+        rules: Name and version of the set that gave it, as ``Rules.title``.
+        od: What was measured of the right eye.
+        os: What was measured of the left eye.
+
+    Returns:
+        Those that are as urgent; none where something else alone made it so, or the set is no longer on the shelf.
+
+    Example:
+        >>> found = measured_reasons("refer_now", "ICO-2017 v2", od=EyeExam(), os=EyeExam(pressure_mmhg=44))
+        >>> [each.zh for each in found]
+        ['左眼 44 mmHg：眼压高于 40 mmHg']
+
+    References:
+        Our own.
+    """
+    known = next((each for name in rule_sets() if (each := read_rules(name)).title == rules), None)
+    if known is None:
+        return []
+    found = measured_of(od, os, acuity=known.acuity, pressure=known.pressure)
+    return [each for each in found if each.urgency == word]

@@ -1,6 +1,5 @@
-"""What people and programs see of cases: the work list, a case, and what may be shown to the patient."""
+"""What people and programs see of a case, and what may be shown to the patient."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
@@ -8,104 +7,32 @@ from sqlalchemy.orm import Session
 
 from eyeground.clinic.answering import answer_of
 from eyeground.clinic.cases import NoSuchCase, find, findings_of, images_of, order_of, reviews_of
+from eyeground.clinic.db.opinions import HeatMap
 from eyeground.clinic.db.tables import AuditRecord, Case, Job, Outgoing
+from eyeground.clinic.earlier import earlier_of
 from eyeground.clinic.exchange.report import LANGUAGE
+from eyeground.clinic.first_reads import first_read_of, is_blind, open_detail, open_words
 from eyeground.clinic.report.text import draft_report
-from eyeground.clinic.states import OPEN
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line of the work list.
-
-    Args:
-        id: The case.
-        request_id: The sender's id.
-        site: Who asked.
-        patient_id: The site's number of the patient.
-        name: The patient's name.
-        age: Unit: years.
-        state: Where the case is.
-        version: What a change has to name.
-        urgency: A word of the rule set.
-        urgency_rank: 0 is the most urgent.
-        held: Whether a person has to decide an eye first.
-        received_at: UTC, ISO.
-        eyes: What the models say, by ``"<part>/<eye>"``: finding -> value.
-        quality: Verdict on the images, likewise.
-        unavailable: What has no answer, and why.
-
-    References:
-        pages.md of the design.
-    """
-
-    id: str
-    request_id: str
-    site: str
-    patient_id: str
-    name: str
-    age: int | None
-    state: str
-    version: int
-    urgency: str
-    urgency_rank: int
-    held: bool
-    received_at: str
-    eyes: dict[str, dict[str, int]]
-    quality: dict[str, str]
-    unavailable: dict[str, str]
-
-
-def work_list(
-    session: Session, *, site: str = "", states: tuple[str, ...] = OPEN, most: int = 100, skip: int = 0
-) -> list[Line]:
-    """List cases, the most urgent first, then the longest wait.
-
-    Args:
-        session: An open transaction.
-        site: Only those of this site; empty = all.
-        states: Only those in one of these states; none = all.
-        most: How many at most.
-        skip: How many are left out at the start.
-
-    Returns:
-        The lines.
-
-    References:
-        Our own.
-    """
-    wanted = select(Case).order_by(Case.urgency_rank, Case.received_at, Case.id).limit(most).offset(skip)
-    if states:
-        wanted = wanted.where(Case.state.in_(states))
-    if site:
-        wanted = wanted.where(Case.site == site)
-    lines = []
-    for case in session.scalars(wanted):
-        answered = answer_of(session, case, revision=0)
-        person = answered.order.person
-        lines.append(
-            Line(
-                case.id, case.request_id, case.site, person.patient_id, person.name, person.age, case.state,
-                case.version, case.urgency, case.urgency_rank, bool(case.held), case.received_at,
-                {key: dict(values) for key, values in answered.values.items()}, dict(answered.quality),
-                dict(case.unavailable),
-            )
-        )  # fmt: skip
-    return lines
-
-
-def case_view(session: Session, case_id: str, *, site: str = "") -> dict[str, Any]:
+def case_view(
+    session: Session, case_id: str, *, site: str = "", account: str = "", blind: bool = False
+) -> dict[str, Any]:
     """Show all of a case to those who treat it.
 
     Args:
         session: An open transaction.
         case_id: The case.
         site: Whose it must be; empty = anybody's.
+        account: Who looks.
+        blind: Whether what the models say is hidden from whoever looks, until he has written a first read.
 
     Returns:
         Plain values: ``id, request_id, site, queue, door, state, version, revision, held, unavailable, urgency,
         reasons, rules, received_at, changed_at, working, order, draft, images, findings, answered`` (what the models
-        say), ``reviews``, ``answers`` (what went out) and ``history``.
+        say), ``reviews``, ``answers`` (what went out), ``history``, ``earlier`` (visits of the same patient), ``blind``
+        (whether something is hidden) and ``first_read`` (of whoever looks; None where there is none). An image's
+        ``heat`` lists its heat maps, each with the finding that it explains as ``target``.
 
     Raises:
         NoSuchCase: If there is none, or it is another site's.
@@ -113,9 +40,12 @@ def case_view(session: Session, case_id: str, *, site: str = "") -> dict[str, An
     References:
         Our own.
     """
-    case = _of_site(session, case_id, site)
+    case = find(session, case_id, site=site)
+    hidden = blind and is_blind(session, case, account=account)
     answered, order = answer_of(session, case, revision=0), order_of(case)
-    return {
+    maps = heat_maps(session, case_id)
+    first = first_read_of(session, case, account=account)
+    view = {
         "id": case.id,
         "request_id": case.request_id,
         "site": case.site,
@@ -139,7 +69,8 @@ def case_view(session: Session, case_id: str, *, site: str = "") -> dict[str, An
             {
                 "place": each.place, "part": each.part, "eye": each.eye, "claimed_eye": each.claimed_eye,
                 "conflict": each.conflict, "decided_by": each.decided_by, "quality": each.quality,
-                "sha256": each.sha256, "size_bytes": each.size_bytes, "name": each.name,
+                "sha256": each.sha256, "size_bytes": each.size_bytes, "name": each.name, "device": each.device,
+                "slices": None, "heat": [{"target": target} for target in maps.get(each.sha256, ())],
             }
             for each in images_of(session, case_id)
         ],
@@ -176,7 +107,31 @@ def case_view(session: Session, case_id: str, *, site: str = "") -> dict[str, An
             {"seq": each.seq, "at": each.at, "actor": each.actor, "event": each.event, "detail": each.detail}
             for each in session.scalars(select(AuditRecord).filter_by(case_id=case_id).order_by(AuditRecord.seq))
         ],
+        "earlier": earlier_of(session, case, signed_only=hidden, account=account, blind=blind),
+        "blind": hidden,
+        "first_read": {"opinion": first.opinion, "made_at": first.made_at} if first else None,
     }  # fmt: skip
+    return _without_models(view, account) if hidden else view
+
+
+def heat_maps(session: Session, case_id: str) -> dict[str, dict[str, int]]:
+    """List the heat maps of a case.
+
+    Args:
+        session: An open transaction.
+        case_id: The case.
+
+    Returns:
+        By an image's hash the findings that are explained, each with the number of its map; the first model's first.
+
+    References:
+        Our own.
+    """
+    wanted = select(HeatMap.image_sha256, HeatMap.target, HeatMap.id).filter_by(case_id=case_id).order_by(HeatMap.id)
+    found: dict[str, dict[str, int]] = {}
+    for sha256, target, number in session.execute(wanted):
+        found.setdefault(sha256, {}).setdefault(target, number)
+    return found
 
 
 def answer_bytes(session: Session, case_id: str, *, site: str = "") -> tuple[str, bytes | None]:
@@ -196,7 +151,7 @@ def answer_bytes(session: Session, case_id: str, *, site: str = "") -> tuple[str
     References:
         Our own.
     """
-    case = _of_site(session, case_id, site)
+    case = find(session, case_id, site=site)
     wanted = select(Outgoing.body).filter_by(case_id=case_id).order_by(Outgoing.revision.desc()).limit(1)
     return case.state, session.scalars(wanted).first()
 
@@ -250,9 +205,17 @@ def find_request(session: Session, *, site: str, queue: str, request_id: str) ->
     return found
 
 
-def _of_site(session: Session, case_id: str, site: str) -> Case:
-    """A case, if it is this site's; another's looks as if it were not there."""
-    case = find(session, case_id)
-    if site and case.site != site:
-        raise NoSuchCase("there is no such case")
-    return case
+def _without_models(view: dict[str, Any], account: str) -> dict[str, Any]:
+    """A case without anything that a model said, or that another doctor wrote who may have seen it."""
+    return view | {
+        "unavailable": open_words(view["unavailable"]),
+        "urgency": "",
+        "urgency_rank": None,
+        "reasons": {},
+        "rules": "",
+        "images": [each | {"quality": "", "heat": []} for each in view["images"]],
+        "findings": [],
+        "answered": {"values": {}, "said": {}, "quality": {}, "areas": {}, "models": []},
+        "reviews": [each for each in view["reviews"] if each["doctor"] == account],
+        "history": [each | {"detail": open_detail(each["detail"])} for each in view["history"]],
+    }

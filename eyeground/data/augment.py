@@ -116,14 +116,7 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation)
         Chen et al., "SimCLR", ICML 2020, for gray and blur.
     """
     a = augmentation
-    steps: list[Callable[..., object]] = [
-        transforms.RandomResizedCrop(
-            preprocessing.image_px,
-            scale=a.crop_scale,
-            ratio=a.crop_ratio,
-            interpolation=transforms.InterpolationMode.BICUBIC,
-        )
-    ]
+    steps: list[Callable[..., object]] = []
     if a.horizontal_flip:
         steps.append(transforms.RandomHorizontalFlip(a.horizontal_flip))
     if a.vertical_flip:
@@ -142,17 +135,30 @@ def training_transform(preprocessing: Preprocessing, augmentation: Augmentation)
         # SimCLR blurs over a tenth of the side.
         kernel_px = preprocessing.image_px // 10 // 2 * 2 + 1
         steps.append(transforms.RandomApply([transforms.GaussianBlur(kernel_px, (0.1, 2.0))], a.blur))
-    steps += [transforms.ToTensor(), transforms.Normalize(preprocessing.mean, preprocessing.std)]
-    if a.random_erasing:
-        erase = RandomErasing(a.random_erasing, mode="pixel", max_count=1, device="cpu")  # type: ignore[no-untyped-call]
-        steps.append(erase)
-    chain = transforms.Compose(steps)
+    erase = RandomErasing(a.random_erasing, mode="pixel", max_count=1, device="cpu")  # type: ignore[no-untyped-call]
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    change = transforms.Compose(steps)
 
     def transform(pixels: Pixels) -> torch.Tensor:
-        tensor: torch.Tensor = chain(Image.fromarray(pixels))
-        return tensor
+        changed = np.array(change(_random_resized_crop(pixels, preprocessing.image_px, a)))
+        planes = torch.from_numpy(changed).permute(2, 0, 1)
+        # What ToTensor and Normalize do, to the last bit.
+        tensor = planes.to(torch.float32, memory_format=torch.contiguous_format).div_(255).sub_(mean).div_(std)
+        return erase(tensor) if a.random_erasing else tensor
 
     return transform
+
+
+def _random_resized_crop(pixels: Pixels, px: int, augmentation: Augmentation) -> Image.Image:
+    """Bring a random box to a square: torchvision's draws, and Pillow's bicubic filter but for rounding."""
+    size_alone = torch.empty(3, *pixels.shape[:2], device="meta")
+    top, left, height, width = transforms.RandomResizedCrop.get_params(
+        size_alone, list(augmentation.crop_scale), list(augmentation.crop_ratio)
+    )
+    box = torch.from_numpy(pixels[top : top + height, left : left + width].copy()).permute(2, 0, 1)
+    # On bytes with the colors last, torch has vector code for this filter that Pillow has not: 4 times as fast.
+    square = torch.nn.functional.interpolate(box[None], size=(px, px), mode="bicubic", antialias=True)[0]
+    return Image.fromarray(square.permute(1, 2, 0).contiguous().numpy())
 
 
 def _rand_augment(config: str, preprocessing: Preprocessing) -> Callable[[Image.Image], Image.Image]:

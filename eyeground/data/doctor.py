@@ -15,6 +15,7 @@ from eyeground.data.listing import Listing, is_image
 from eyeground.data.manifest import Manifest, Source, survey
 from eyeground.data.problem import DataProblems, Problem
 from eyeground.data.sample import Sample
+from eyeground.data.spread import Spread
 from eyeground.data.table import open_table
 from eyeground.pick import names, pick
 
@@ -61,6 +62,7 @@ def check(
     classes: Sequence[str] | None = None,
     split: Path | Callable[[Sequence[Sample]], Sequence[Sample]] | None = None,
     keep: bool = True,
+    spread: Spread | None = None,
     watch: Watch | None = None,
 ) -> Checkup:
     """Examine a data set and name everything wrong or odd.
@@ -70,6 +72,7 @@ def check(
         classes: Names of the classes; None takes those found.
         split: A split file, or a function that gives samples their splits; None takes what the sources say.
         keep: Whether to keep what was measured for later runs, and to use what is kept.
+        spread: Who looks at the images; None = threads of this process.
         watch: Opens a progress display for a piece of work of some name.
 
     Returns:
@@ -98,7 +101,7 @@ def check(
     display = watch or (lambda _: nullcontext(lambda done, of: None))
     with ExitStack() as stack:
         with display("examining images") as done:
-            facts, prints = stack.enter_context(examine_all(samples, keep=keep, progress=done))
+            facts, prints = stack.enter_context(examine_all(samples, keep=keep, spread=spread, progress=done))
         with display("comparing look-alikes") as done:
             twins = find_twins(samples, facts, prints, progress=done)
     strays, unlisted = _beside(named, samples)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eyeground.data.layout import SPLIT_WORDS, Entry, Found
-from eyeground.data.listing import Listing
+from eyeground.data.listing import Listing, Named
 from eyeground.data.problem import DataProblems, Problem
 from eyeground.data.table import Table, nearest, open_table
 from eyeground.data.task import Head
@@ -19,7 +19,7 @@ _USUAL = {
 
 
 def read_labels(
-    listing: Listing,
+    listing: Listing | Named,
     path: Path,
     *,
     columns: dict[str, str | None],
@@ -30,7 +30,7 @@ def read_labels(
     """Read the rows of a table and find the file of each.
 
     Args:
-        listing: The folder that the file column is relative to.
+        listing: The folder that the file column is relative to, or what stands for it.
         path: CSV or Parquet table.
         columns: Column named for each of file, label, group, eye, site, camera, split; None takes the usual name.
         labels_required: Whether every row must have a label; with heads, the label of at least one, or it is left out.
@@ -126,7 +126,7 @@ def _no_column(table: Table, head: Head, source: str) -> Problem:
 
 
 def _entries(
-    listing: Listing,
+    listing: Listing | Named,
     rows: Sequence[tuple[int, list[str]]],
     roles: list[str],
     labels_required: bool,
@@ -190,7 +190,7 @@ def _entries(
     return entries, sorted(problems, key=lambda problem: problem.row or 0), conflicts
 
 
-def _missing(listing: Listing, missing: list[tuple[int, str, str]], source: str) -> list[Problem]:
+def _missing(listing: Listing | Named, missing: list[tuple[int, str, str]], source: str) -> list[Problem]:
     """Report the files that were not found; in one sentence if they all lie in images/."""
     inner = Listing(listing.root / "images")
     if missing and inner.root.is_dir() and all(_finds(inner, name) for _, name, _ in missing):

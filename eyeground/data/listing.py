@@ -161,6 +161,35 @@ class Listing:
         return f"; did you mean {others[0]!r}?" if others else ""
 
 
+class Named:
+    """Names as a table has them, believed: of images that lie in shards, where there is no folder to list.
+
+    Args:
+        root: What stands for the folder.
+
+    Example:
+        >>> Named(Path("shards")).find("a/1.png.tif")
+        'a/1.png.tif'
+
+    References:
+        Our own.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def find(self, name: str) -> str:
+        """Give a name back.
+
+        Args:
+            name: As the table has it.
+
+        Returns:
+            The same.
+        """
+        return name
+
+
 def is_image(name: str) -> bool:
     """Tell by its suffix whether a file is meant to be an image.
 

@@ -1,7 +1,7 @@
 """Samples -> batches, the same whatever the number of workers and wherever one starts."""
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from eyeground.data.augment import Augmentation, draws, training_transform
-from eyeground.data.order import copies, order_of
+from eyeground.data.order import copies
 from eyeground.data.pixels import PixelSource
 from eyeground.data.preprocessing import Preprocessing, normalize, square
 from eyeground.data.sample import Sample
+from eyeground.data.shards.order import order_for
 
 Order = Callable[[int], NDArray[np.int64]]  # epoch, from 0 -> numbers of its samples
 
@@ -78,6 +79,7 @@ class _Addresses:
 
     order: Order
     batch_size: int
+    places: Sequence[int]
     epochs: int
     first_epoch: int
     first_batch: int
@@ -88,7 +90,7 @@ class _Addresses:
             again = copies(numbers)
             first = self.first_batch if epoch == self.first_epoch else 0
             for index in range(first, len(numbers) // self.batch_size):
-                places = range(index * self.batch_size, (index + 1) * self.batch_size)
+                places = (index * self.batch_size + place for place in self.places)
                 yield [(epoch, int(numbers[place]), int(again[place])) for place in places]
 
 
@@ -106,6 +108,7 @@ def training_batches(
     workers: int = 0,
     views: int = 0,
     order: Order | None = None,
+    places: Sequence[int] | None = None,
 ) -> Iterator[Batch]:
     """Stream shuffled, augmented batches from any point of a run to its end.
 
@@ -121,7 +124,9 @@ def training_batches(
         first_batch: Batch of that epoch to begin with, from 0.
         workers: Loader processes, 0 = none.
         views: Draw each image so often, side by side in one more dimension; 0 = once, without that dimension.
-        order: Which samples an epoch holds, by their numbers; always as many. None = all of them, shuffled.
+        order: Which samples an epoch holds, by their numbers; always as many. None = all of them, shuffled, those of
+            many shards within a window of some.
+        places: Which places of each batch to draw, from 0 in ascending order; None = all of them.
 
     Yields:
         Batches in order.
@@ -140,13 +145,15 @@ def training_batches(
     References:
         Our own.
     """
-    order = order or (lambda epoch: order_of(samples=len(samples), seed=seed, epoch=epoch))
+    order = order or order_for(samples, seed=seed)
     per_epoch = len(order(first_epoch)) // batch_size
     if not per_epoch:
         raise ValueError(f"{len(samples)} training images do not fill one batch of {batch_size}; lower batch_size")
     loader: DataLoader[Any] = DataLoader(
         _Draws(samples, pixels, preprocessing, augmentation, seed, views),
-        batch_sampler=_Addresses(order, batch_size, epochs, first_epoch, first_batch),
+        batch_sampler=_Addresses(
+            order, batch_size, range(batch_size) if places is None else places, epochs, first_epoch, first_batch
+        ),
         num_workers=workers,
         worker_init_fn=_ignore_signals if workers else None,
         prefetch_factor=2 if workers else None,
@@ -212,6 +219,17 @@ class EvaluationImages:
                 self._squares[number] = made
         return made
 
+    def images(self, numbers: Iterable[int]) -> NDArray[np.float32]:
+        """Give some images.
+
+        Args:
+            numbers: Which samples, from 0; at least one.
+
+        Returns:
+            Normalized, shape (N, 3, H, W).
+        """
+        return normalize([self.square(number) for number in numbers], self._preprocessing)
+
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Give all images once, in order.
 
@@ -224,7 +242,7 @@ class EvaluationImages:
         for index, start in enumerate(range(0, len(self.samples), batch_size)):
             numbers = range(start, min(start + batch_size, len(self.samples)))
             yield Batch(
-                normalize([self.square(n) for n in numbers], self._preprocessing),
+                self.images(numbers),
                 np.array([self.samples[n].truth for n in numbers]),
                 0,
                 index,

@@ -8,9 +8,9 @@ from pathlib import Path
 from eyeground.data.classes import Label, are_grades, settle_classes
 from eyeground.data.labels import read_labels
 from eyeground.data.layout import Entry, Found, read_layout
-from eyeground.data.listing import Listing
+from eyeground.data.listing import Listing, Named
 from eyeground.data.problem import DataProblems, Problem
-from eyeground.data.sample import Sample
+from eyeground.data.sample import Pack, Sample
 from eyeground.data.task import Head
 from eyeground.data.verify import same_image_two_patients, verify
 
@@ -39,6 +39,7 @@ class Source:
         camera: Column of the camera, ``"camera"`` when None.
         split: Column of the split; None when the table does not say.
         volumes: Without a table: the folders inside a class folder are volumes whose images are slices.
+        pack: Where the images lie that the table names, if they have no files of their own in the folder.
 
     Example:
         >>> Source(Path("images"), table=Path("train.csv"), file="id_code", label="diagnosis").label
@@ -59,6 +60,7 @@ class Source:
     camera: str | None = None
     split: str | None = None
     volumes: bool = False
+    pack: Pack | None = None
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,7 @@ def _there(samples: Sequence[Sample]) -> tuple[Sample, ...]:
         if not sample.file or key in kept:
             continue
         try:
-            if listings[sample.folder].find(sample.file) == sample.file:
+            if sample.pack is not None or listings[sample.folder].find(sample.file) == sample.file:
                 kept[key] = sample
         except LookupError:
             continue
@@ -290,7 +292,7 @@ def _found(source: Source, labels_required: bool, heads: Sequence[Head]) -> Foun
     if len(heads) == 1 and source.label and not heads[0].column:
         heads = [replace(heads[0], column=source.label)]
     return read_labels(
-        listing,
+        listing if source.pack is None else Named(source.path),
         source.table,
         columns=columns if not heads else {**columns, "label": None},
         labels_required=labels_required,
@@ -312,6 +314,7 @@ def _sample(source: Source, entry: Entry, index: Mapping[str, int]) -> Sample:
         split=entry.split,
         source=source.name,
         values=entry.values,
+        pack=source.pack,
     )
 
 

@@ -31,7 +31,7 @@ class Modalities:
     """
 
     def __init__(self, samples: Sequence[Sample], *, look_at: int = 48) -> None:
-        self._chosen = {sample.id for sample in samples[:: max(1, len(samples) // look_at)]}
+        self._chosen = {sample.id: sample for sample in samples[:: max(1, len(samples) // look_at)]}
         self._seen: Counter[str] = Counter()
 
     def see(self, sample: Sample, image: RetinalImage) -> None:
@@ -43,6 +43,17 @@ class Modalities:
         """
         if sample.id in self._chosen:
             self._seen[image.modality or modality_of(image)] += 1
+
+    def see_packed(self) -> None:
+        """Read and look at those chosen that lie in shards, which nobody reads beforehand.
+
+        Raises:
+            ImageRefused: If one cannot be decoded.
+            ShardBroken: If one lies in a shard that is damaged.
+        """
+        for sample in self._chosen.values():
+            if sample.pack is not None:
+                self.see(sample, sample.parcel().decode())
 
     @property
     def most(self) -> str:

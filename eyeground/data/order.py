@@ -69,3 +69,59 @@ def copies(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     found = np.empty(len(numbers), np.int64)
     found[by_sample] = np.arange(len(numbers)) - first
     return found
+
+
+def share(count: int, *, rank: int, world: int) -> NDArray[np.int64]:
+    """Say which places of a batch belong to one of several processes.
+
+    Place k goes where its mirror image does, the last but k: mixup and CutMix blend these two, and so find the partner
+    that they find in one process. Pairs are dealt in contiguous runs, or, where there are fewer than processes, single
+    places.
+
+    Args:
+        count: Images of the batch (N), at least ``world``.
+        rank: Which process, from 0.
+        world: How many there are.
+
+    Returns:
+        Places in ascending order, at least one. Over all processes each of 0 to N-1 once; as many in each where N is a
+        multiple of 2 ``world``.
+
+    Raises:
+        ValueError: If a process would get none.
+
+    Example:
+        >>> [share(8, rank=rank, world=2).tolist() for rank in range(2)]
+        [[0, 1, 6, 7], [2, 3, 4, 5]]
+
+    References:
+        timm's ``Mixup``, which blends a batch with itself in reverse.
+    """
+    if count < world:
+        raise ValueError(
+            f"a batch of {count} leaves a process without an image: {world} processes need {world} or more"
+        )
+    if not in_pairs(count, world=world):
+        return np.array_split(np.arange(count), world)[rank]
+    near = np.array_split(np.arange((count + 1) // 2), world)[rank]
+    return np.unique(np.concatenate([near, count - 1 - near]))
+
+
+def in_pairs(count: int, *, world: int) -> bool:
+    """Tell whether a batch can be dealt so that no image is parted from its mirror image.
+
+    Args:
+        count: Images of the batch (N).
+        world: How many processes there are.
+
+    Returns:
+        Whether there is a pair for each.
+
+    Example:
+        >>> in_pairs(8, world=4), in_pairs(8, world=8)
+        (True, False)
+
+    References:
+        Our own.
+    """
+    return (count + 1) // 2 >= world

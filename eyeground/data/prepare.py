@@ -2,18 +2,13 @@
 
 import csv
 import hashlib
-import io
 import json
-import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from eyeground.atomic_file import atomic_file, write_whole
 from eyeground.data.listing import is_image
@@ -23,15 +18,17 @@ from eyeground.data.prepared import FORMAT, MANIFEST, SETTINGS
 from eyeground.data.problem import Problem
 from eyeground.data.resumption import claimed, in_turn, place, read_journal, write_journal
 from eyeground.data.sample import Sample
-from eyeground.images.read import fetch
+from eyeground.data.spread import Spread
+from eyeground.data.stored_image import encoded, stored_name
+from eyeground.data.verify import digest_of
 from eyeground.images.refusal import ImageRefused
 
 OWN_COLUMNS = (
     "file", "label", "patient", "eye", "site", "camera", "split", "modality", "source_file", "source_slice",
     "source_sha256", "sha256", "width", "height", "source_width", "source_height",
 )  # fmt: skip
-_JOURNAL, _LEFT_OUT = "journal.jsonl", "left_out.csv"
-_LONGEST_NAME_BYTES = 240  # file systems stop at 255
+JOURNAL, LEFT_OUT = "journal.jsonl", "left_out.csv"
+_SHARE = 8  # images that travel together to another worker: some seconds of its time
 
 
 @dataclass(frozen=True)
@@ -86,12 +83,13 @@ def prepare(
     store_px: int,
     slices: str = "center",
     workers: int = 0,
+    spread: Spread | None = None,
     progress: Callable[[int, int], None] | None = None,
     more: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Preparation:
     """Store every image of a data set as training and prediction see it, so that nobody decodes it again.
 
-    The pixels are those of ``PixelStore.ready``, kept as PNG without loss. The pass may be killed at any moment; run
+    The pixels are those of ``PixelStore.open``, kept as TIFF without loss. The pass may be killed at any moment; run
     again it goes on where it stopped, and the manifest becomes the same. A source file that has changed is made anew;
     one that cannot be read is left out and named, and costs the others nothing.
 
@@ -102,6 +100,7 @@ def prepare(
         store_px: Shrink the short side to at most this, 0 = keep. Unit: px.
         slices: Which B-scans of a volume the manifest holds, as ``expand`` took them; only written down.
         workers: Threads; 0 takes one per core.
+        spread: Who makes the images, seeing data and ``out`` as this process does; None = those threads.
         progress: Called with (images done, images in all) after each image.
         more: File to further cells of its row, by column, written as they are: the truth of several heads.
 
@@ -115,6 +114,7 @@ def prepare(
 
     Example:
         >>> import tempfile
+        >>> from PIL import Image
         >>> from eyeground.data.manifest import Source, read_manifest
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Path(folder, "photos", "normal").mkdir(parents=True)
@@ -131,7 +131,7 @@ def prepare(
         if out.resolve().is_relative_to(folder):
             raise ValueError(f"{out} lies inside the data folder {folder}; choose a place outside it")
     store = PixelStore(crop_field=crop_field, store_px=store_px, limit_bytes=0)
-    journal = out / _JOURNAL
+    journal = out / JOURNAL
     with claimed(journal, settings):
         earlier = _read_done(journal)
         (out / SETTINGS).unlink(missing_ok=True)  # from here to the end the folder is not whole
@@ -142,6 +142,7 @@ def prepare(
             line=lambda each: asdict(each) if isinstance(each, _Done) else None,
             workers=workers,
             progress=progress,
+            spread=partial(spread, share=_SHARE) if spread else None,
         )
         done = [each for each in found if isinstance(each, _Done)]
         problems = tuple(each for each in found if isinstance(each, Problem))
@@ -150,7 +151,7 @@ def prepare(
         for stored in gone:
             (out / "images" / stored).unlink(missing_ok=True)
         _write_manifest(out / MANIFEST, manifest, {(each.file, each.slice): each for each in done}, more or {})
-        _write_left_out(out / _LEFT_OUT, problems)
+        write_left_out(out / LEFT_OUT, problems)
         write_journal(journal, settings, map(asdict, done))
         told = {
             **settings,
@@ -181,42 +182,21 @@ def _one(sample: Sample, out: Path, store: PixelStore, before: "_Done | None") -
     if whole and before is not None and plain and (before.size, before.mtime_ns) == (size, mtime_ns):
         return before
     try:
-        parcel = fetch(sample.path, source=sample.file, slice=sample.slice)
-        digest = hashlib.sha256(parcel.data).hexdigest()
-        if sample.slice is not None and parcel.slice is not None:  # as verify() names the slices of one file
-            digest = hashlib.sha256(f"{digest} {parcel.slice}".encode()).hexdigest()
+        parcel = sample.parcel()
+        digest = digest_of(sample, parcel)
         if whole and before is not None and before.source_sha256 == digest:
             return replace(before, size=size, mtime_ns=mtime_ns)
-        image = parcel.decode()
+        image, pixels = store.open(parcel)
     except ImageRefused as error:
         return Problem(error.sentence, sample.file, None, sample.source)
-    pixels = store.ready(image)
-    content = _png(pixels)
-    stored = _stored_name(sample)
+    content = encoded(pixels)
+    stored = stored_name(sample)
     place(out / "images" / stored, content)
     return _Done(
         sample.file, sample.slice, stored, size, mtime_ns, digest, hashlib.sha256(content).hexdigest(), len(content),
-        pixels.shape[1], pixels.shape[0], image.pixels.shape[1], image.pixels.shape[0],
+        pixels.shape[1], pixels.shape[0], image.size[1], image.size[0],
         image.eye, image.modality,
     )  # fmt: skip
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    """Compress without loss; gray pictures in one channel, which reading brings back to three."""
-    gray = bool((pixels == pixels[:, :, :1]).all())
-    content = io.BytesIO()
-    # Level 1: on photographs 5 times as fast as the default, and 4% larger.
-    Image.fromarray(np.ascontiguousarray(pixels[:, :, 0]) if gray else pixels).save(content, "PNG", compress_level=1)
-    return content.getvalue()
-
-
-def _stored_name(sample: Sample) -> str:
-    """Name the stored image after its source; what no file system would take is shortened."""
-    name = sample.file if sample.slice is None else f"{sample.file}.s{sample.slice:03d}"
-    folder, slash, last = name.rpartition("/")
-    if len(os.fsencode(last)) > _LONGEST_NAME_BYTES:
-        last = hashlib.sha256(os.fsencode(last)).hexdigest()
-    return f"{folder}{slash}{last}.png"
 
 
 def _size_of(path: Path) -> int:
@@ -273,8 +253,19 @@ def _write_manifest(
         writer.writerows(rows)
 
 
-def _write_left_out(path: Path, problems: Sequence[Problem]) -> None:
-    """Write what was left out and why; nothing left out, no file."""
+def write_left_out(path: Path, problems: Sequence[Problem]) -> None:
+    """Write what was left out and why; nothing left out, no file.
+
+    Args:
+        path: CSV file to write.
+        problems: What was left out.
+
+    Example:
+        >>> write_left_out(Path("nowhere.csv"), ())
+
+    References:
+        Our own.
+    """
     if not problems:
         path.unlink(missing_ok=True)
         return

@@ -9,7 +9,7 @@ from eyeground.data.manifest import Source
 from eyeground.data.problem import DataProblems, Problem
 from eyeground.data.table import open_table
 
-FORMAT = 1
+FORMAT = 2  # 1: PNG, of photographs that were decoded whole
 MANIFEST, SETTINGS = "manifest.csv", "prepared.json"
 _ROLES = {"file": "file", "label": "label", "group": "patient", "eye": "eye", "site": "site", "camera": "camera",
           "split": "split"}  # fmt: skip
@@ -77,15 +77,7 @@ class Prepared:
         Returns:
             Why its pixels are not those that the run would see, ``""`` if they are.
         """
-        asked = {"crop_field": (self.crop_field, crop_field), "store_px": (self.store_px, store_px)}
-        wrong = [f"{key} is {there} there and {here} in this run" for key, (there, here) in asked.items()
-                 if there != here]  # fmt: skip
-        if not wrong:
-            return ""
-        return (
-            f"{self.folder} was prepared for other pixels: {', '.join(wrong)}; set "
-            f"crop_field={str(self.crop_field).lower()} store_px={self.store_px}, or prepare it anew"
-        )
+        return other_pixels(self.folder, there=(self.crop_field, self.store_px), here=(crop_field, store_px))
 
     def origins(self) -> dict[str, tuple[str, int | None, str]]:
         """Say what each stored image was made from.
@@ -102,6 +94,35 @@ class Prepared:
             file: (origin, int(more[0]) if more and more[0] else None, digest)
             for _, (file, origin, digest, *more) in rows
         }
+
+
+def other_pixels(where: Path | str, *, there: tuple[bool, int], here: tuple[bool, int]) -> str:
+    """Compare the pixels of a prepared set with those that a run asks for.
+
+    Args:
+        where: The set.
+        there: Its ``crop_field`` and ``store_px``.
+        here: The run's.
+
+    Returns:
+        Why they are not the same, ``""`` if they are.
+
+    Example:
+        >>> other_pixels("ready", there=(True, 512), here=(True, 512))
+        ''
+
+    References:
+        Our own.
+    """
+    keys = ("crop_field", "store_px")
+    wrong = [f"{key} is {was} there and {now} in this run" for key, was, now in zip(keys, there, here, strict=True)
+             if was != now]  # fmt: skip
+    if not wrong:
+        return ""
+    return (
+        f"{where} was prepared for other pixels: {', '.join(wrong)}; set "
+        f"crop_field={str(there[0]).lower()} store_px={there[1]}, or prepare it anew"
+    )
 
 
 def open_prepared(path: Path) -> Prepared | None:

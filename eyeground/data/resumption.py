@@ -115,6 +115,7 @@ def in_turn(
     line: Callable[[_Answer], Mapping[str, Any] | None],
     workers: int,
     progress: Callable[[int, int], None] | None,
+    spread: Callable[[Sequence[_Item], Callable[[_Item], _Answer]], Iterator[_Answer]] | None = None,
 ) -> list[_Answer]:
     """Work on items in threads, a few at a time, and note each in the journal as soon as it is done.
 
@@ -125,6 +126,7 @@ def in_turn(
         line: Says what to note of an answer; None = nothing.
         workers: Threads; 0 takes one per core.
         progress: Called with (done, all) after each item.
+        spread: Who does the work, and gives the answers in order; None = those threads.
 
     Returns:
         The answers, in the order of the items.
@@ -139,26 +141,50 @@ def in_turn(
     References:
         Our own.
     """
-    count = workers or os.cpu_count() or 1
     done: list[_Answer] = []
+    with journal.open("ab") as file:
+        file.write(b"\n")  # ends a line that a kill cut short
+        for answer in spread(items, work) if spread else ahead(items, work, workers=workers):
+            done.append(answer)
+            noted = line(answer)
+            if noted is not None:
+                file.write(json.dumps(noted).encode() + b"\n")
+                file.flush()
+            if progress is not None:
+                progress(len(done), len(items))
+    return done
+
+
+def ahead(items: Iterable[_Item], work: Callable[[_Item], _Answer], *, workers: int) -> Iterator[_Answer]:
+    """Work on items in threads, a few ahead of the one whose answer is given out.
+
+    Args:
+        items: What to work on.
+        work: Does one item; called from the threads.
+        workers: Threads; 0 takes one per core.
+
+    Yields:
+        The answers, in the order of the items.
+
+    Example:
+        >>> list(ahead([1, 2], lambda n: n * n, workers=2))
+        [1, 4]
+
+    References:
+        Our own.
+    """
+    count = workers or os.cpu_count() or 1
     waiting: deque[Future[_Answer]] = deque()
     queue = iter(items)
-    with ThreadPoolExecutor(count) as pool, journal.open("ab") as file:
-        file.write(b"\n")  # ends a line that a kill cut short
+    with ThreadPoolExecutor(count) as pool:
         try:
             while True:
                 # Not all at once: a hundred thousand finished images would wait in memory for their turn.
                 while len(waiting) < 4 * count and (future := _next(queue, pool, work)) is not None:
                     waiting.append(future)
                 if not waiting:
-                    return done
-                done.append(waiting.popleft().result())
-                noted = line(done[-1])
-                if noted is not None:
-                    file.write(json.dumps(noted).encode() + b"\n")
-                    file.flush()
-                if progress is not None:
-                    progress(len(done), len(items))
+                    return
+                yield waiting.popleft().result()
         except BaseException:  # Ctrl-C must not wait for what is queued
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -177,26 +177,25 @@ def interval(samples: NDArray[np.float64], level: float = 0.95) -> tuple[NDArray
     return ends[0], ends[1]
 
 
-def partial(truth: NDArray[np.int64], drawn: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+def partial(truth: NDArray[np.int64], matrices: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Find the resamples that leave out a class which the data has; macro averages run over fewer classes there.
 
     Args:
         truth: Index of the true class, shape (N,), each in 0..K-1.
-        drawn: Weights, shape (B, N).
-        count: Number of classes K.
+        matrices: Confusion matrices of the resamples, shape (B, K, K): [b, true class, predicted class].
 
     Returns:
         Shape (B,).
 
     Example:
-        >>> partial(np.array([0, 1]), np.array([[1.0, 1.0], [2.0, 0.0]]), 2)
+        >>> partial(np.array([0, 1]), np.array([[[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [0.0, 0.0]]]))
         array([False,  True])
 
     References:
         Our own.
     """
-    indicator = truth[:, None] == np.arange(count)  # (N, K)
-    return np.asarray(((drawn @ indicator.astype(np.float64)) == 0)[:, indicator.any(axis=0)].any(axis=1))
+    there = np.bincount(truth, minlength=matrices.shape[1]) > 0
+    return np.asarray((matrices.sum(axis=2) == 0)[:, there].any(axis=1))
 
 
 def estimates(

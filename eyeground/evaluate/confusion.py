@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from eyeground.evaluate.adding import sums
+
 
 def confusion(
     truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]
@@ -27,15 +29,9 @@ def confusion(
     References:
         Our own.
     """
-    resamples, classes = len(weights), scores.shape[1]
+    classes = scores.shape[1]
     cells = truth * classes + scores.argmax(axis=1)
-    matrices = np.zeros((resamples, classes * classes))
-    if len(truth):
-        order = np.argsort(cells, kind="stable")
-        filled, starts = np.unique(cells[order], return_index=True)
-        # Only the cells that occur at all are summed: a 39-class matrix has 1,521 cells, mostly empty.
-        matrices[:, filled] = np.add.reduceat(weights[:, order], starts, axis=1)
-    return matrices.reshape(resamples, classes, classes)
+    return sums(weights, cells, places=classes * classes).reshape(len(weights), classes, classes)
 
 
 def sensitivity(matrices: NDArray[np.float64]) -> NDArray[np.float64]:

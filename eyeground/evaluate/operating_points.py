@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eyeground.evaluate.adding import adder, sums
 from eyeground.evaluate.confidence import Estimate
 from eyeground.evaluate.confusion import share
 
@@ -214,12 +215,17 @@ def measured(
     label = np.arange(len(chosen)) // per_class  # (M,) class of each answer
     # No threshold: compared with NaN nothing is positive, and the whole column is set to NaN below.
     limits = np.array([np.nan if isinstance(point, str) else point.threshold for point in chosen])
-    positive = truth[:, None] == label  # (N, M)
-    above = scores[:, label] >= limits
+    above = scores[:, label] >= limits  # (N, M)
+    columns = np.ascontiguousarray(weights.T)
+    taken, found = (
+        (adder(*np.nonzero(table.T), shape=table.T.shape) @ columns).T
+        for table in (above, above & (truth[:, None] == label))
+    )
+    positive = sums(weights, truth, places=scores.shape[1])[:, label]
+    negative = weights.sum(axis=1)[:, None] - positive
     known = np.where(np.isnan(limits), np.nan, 1.0)
-    found = share(weights @ (positive & above).astype(np.float64), weights @ positive.astype(np.float64))
-    spared = share(weights @ (~positive & ~above).astype(np.float64), weights @ (~positive).astype(np.float64))
-    return np.concatenate([found * known, spared * known], axis=1)
+    spared = share(negative - (taken - found), negative)
+    return np.concatenate([share(found, positive) * known, spared * known], axis=1)
 
 
 def _curve(

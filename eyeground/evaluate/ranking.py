@@ -1,73 +1,83 @@
 """How well scores order the rows: AUROC and average precision of every class in every resample at once."""
 
-from typing import NamedTuple
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eyeground.evaluate.adding import adder
 from eyeground.evaluate.confusion import share
 
 
-class Ranking(NamedTuple):
-    """Weights at the thresholds where a class gains positives, from the highest score down.
+class Ranks:
+    """The order in which each class ranks the rows: found once, it serves any number of resamples.
+
+    A threshold is a score that a row of the class has; at the others neither AUROC nor average precision changes. What
+    each threshold adds is a sum over rows, hence one product of a sparse matrix of zeros and ones with the weights.
 
     Args:
-        positive_here: Weight of the positives whose score equals the threshold, shape (G, B).
-        positive_above: Weight of the positives at or above the threshold, shape (G, B).
-        all_here: Weight of all rows whose score equals the threshold, shape (G, B).
-        all_above: Weight of all rows at or above the threshold, shape (G, B).
-        total: Weight of all rows, shape (B,).
+        truth: Index of the true class, shape (N,).
+        scores: Scores of the classes 0..K-1, shape (N, K), no NaN.
 
     Example:
-        >>> rank(np.array([True, False]), np.array([0.9, 0.4]), np.ones((2, 1))).all_above
-        array([[1.]])
+        >>> p = np.array([0.1, 0.4, 0.35, 0.8])
+        >>> ranks = Ranks(np.array([0, 0, 1, 1]), np.stack([1 - p, p], axis=1))
+        >>> [area.round(4).tolist() for area in ranks.areas(np.ones((1, 4)))]
+        [[[0.75, 0.75]], [[0.8333, 0.8333]]]
 
     References:
         Our own.
     """
 
-    positive_here: NDArray[np.float64]
-    positive_above: NDArray[np.float64]
-    all_here: NDArray[np.float64]
-    all_above: NDArray[np.float64]
-    total: NDArray[np.float64]
+    def __init__(self, truth: NDArray[np.int64], scores: NDArray[np.float64]) -> None:
+        rows, steps, hits, ties, self._parts = [], [], [], [], [0]
+        for label, score in enumerate(scores.T):
+            order = np.argsort(-score, kind="stable")
+            ordered, hit = score[order], truth[order] == label
+            # Thresholds from the highest down; rows with equal scores enter together.
+            levels = ordered[hit][np.append(True, np.diff(ordered[hit]) != 0)] if hit.any() else ordered[:0]
+            step = np.searchsorted(-levels, -ordered, side="left")  # (N,) at which threshold each row has entered
+            level = np.append(levels, np.nan)[step]
+            rows.append(order)
+            steps.append(np.where(step < len(levels), step + self._parts[-1], -1))
+            hits.append(hit)
+            ties.append((ordered == level) & ~hit)
+            self._parts.append(self._parts[-1] + len(levels))
+        place, row = np.concatenate([*steps, [-1]]), np.concatenate([*rows, [0]])
+        hit, tie = np.concatenate([*hits, [False]]), np.concatenate([*ties, [False]])
+        self._all, self._positive, self._tied = (
+            adder(place[some], row[some], shape=(self._parts[-1], len(truth))) for some in (place >= 0, hit, tie)
+        )
 
+    def areas(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Compute ``auroc`` and ``average_precision`` together.
 
-def rank(positive: NDArray[np.bool_], score: NDArray[np.float64], columns: NDArray[np.float64]) -> Ranking:
-    """Sum weights from the highest score down; rows with equal scores enter together.
+        Args:
+            weights: How often each row counts, shape (B, N), not negative.
 
-    Args:
-        positive: Truth, shape (N,).
-        score: Score of the class, shape (N,), no NaN.
-        columns: Weights with the resamples last, shape (N, B): each row is then one contiguous vector.
-
-    Returns:
-        The sums at the G thresholds that hold a positive; at the others neither AUROC nor average precision changes.
-
-    Example:
-        >>> rank(np.array([True, False]), np.array([0.4, 0.4]), np.ones((2, 1))).all_here
-        array([[2.]])
-
-    References:
-        Our own.
-    """
-    order = np.argsort(-score, kind="stable")
-    ordered, hit = score[order], positive[order]
-    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True)) if len(order) else np.zeros(0, np.int64)
-    group = np.searchsorted(last, np.arange(len(order)))  # (N,) which tie each row belongs to
-    held, first = np.unique(group[hit], return_index=True)
-    if not len(held):
-        empty = np.zeros((0, columns.shape[1]))
-        return Ranking(empty, empty, empty, empty, columns.sum(axis=0))
-    positive_here = np.add.reduceat(columns[order[hit]], first, axis=0)  # (G, B)
-    # Segments between thresholds: the tie itself, and the stretch of negatives before it.
-    starts = np.where(held > 0, last[held - 1] + 1, 0)
-    cuts = np.unique(np.concatenate([[0], starts, last[held] + 1]))
-    cuts = cuts[cuts < len(order)]
-    segments = np.add.reduceat(columns[order], cuts, axis=0)
-    above = np.cumsum(segments, axis=0)
-    tie = np.searchsorted(cuts, starts)
-    return Ranking(positive_here, np.cumsum(positive_here, axis=0), segments[tie], above[tie], columns.sum(axis=0))
+        Returns:
+            Both of shape (B, K), as the two functions give them.
+        """
+        columns = np.ascontiguousarray(weights.T)  # the resamples last: each row is then one contiguous vector
+        total = columns.sum(axis=0)
+        entered, positive = self._all @ columns, self._positive @ columns  # (thresholds of all classes, B)
+        tied = self._tied @ columns if self._tied.nnz else None
+        areas, averages = (np.full((len(self._parts) - 1, len(weights)), np.nan) for _ in range(2))
+        for label, (start, end) in enumerate(pairwise(self._parts)):
+            if start == end:
+                continue
+            here = positive[start:end]
+            positive_above, all_above = np.cumsum(here, axis=0), np.cumsum(entered[start:end], axis=0)  # (G, B)
+            positives = positive_above[-1]
+            negatives = total - positives
+            below = negatives - all_above + positive_above  # negatives with a lower score
+            if tied is not None:
+                below += tied[start:end] / 2
+            areas[label] = share(np.einsum("gb,gb->b", here, below), positives * negatives)
+            # No weight yet: nothing is added.
+            precision = np.divide(positive_above, all_above, out=np.zeros(here.shape), where=all_above > 0)
+            averages[label] = share(np.einsum("gb,gb->b", here, precision), positives)
+        return areas.T, averages.T
 
 
 def auroc(truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -91,19 +101,7 @@ def auroc(truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArra
     References:
         Hanley & McNeil, "The meaning and use of the area under a ROC curve", Radiology 1982;143:29.
     """
-    columns = np.ascontiguousarray(weights.T)
-    areas = np.full((len(weights), scores.shape[1]), np.nan)
-    for label in range(scores.shape[1]):
-        ranked = rank(truth == label, scores[:, label], columns)
-        if not len(ranked.positive_here):
-            continue
-        positives = ranked.positive_above[-1]
-        negatives = ranked.total - positives
-        negative_here = ranked.all_here - ranked.positive_here
-        below = negatives - (ranked.all_above - ranked.positive_above)  # (G, B) negatives with a lower score
-        wins = (ranked.positive_here * (below + negative_here / 2)).sum(axis=0)
-        areas[:, label] = share(wins, positives * negatives)
-    return areas
+    return Ranks(truth, scores).areas(weights)[0]
 
 
 def average_precision(
@@ -129,12 +127,4 @@ def average_precision(
     References:
         Davis & Goadrich, "The relationship between precision-recall and ROC curves", ICML 2006.
     """
-    columns = np.ascontiguousarray(weights.T)
-    areas = np.full((len(weights), scores.shape[1]), np.nan)
-    for label in range(scores.shape[1]):
-        ranked = rank(truth == label, scores[:, label], columns)
-        if not len(ranked.positive_here):
-            continue
-        precision = np.nan_to_num(share(ranked.positive_above, ranked.all_above))  # no weight yet: nothing is added
-        areas[:, label] = share((ranked.positive_here * precision).sum(axis=0), ranked.positive_above[-1])
-    return areas
+    return Ranks(truth, scores).areas(weights)[1]

@@ -1,90 +1,49 @@
 """The metrics of every profile in all resamples at once, fast enough for a grid of runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import ModuleType
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eyeground.evaluate import averaging, ranking
+from eyeground.evaluate import averaging
 from eyeground.evaluate.confusion import confusion, share
 from eyeground.evaluate.predictions import Predictions
 from eyeground.evaluate.profiles import retfound2023, standard
+from eyeground.evaluate.ranking import Ranks
 from eyeground.pick import pick
-
-# Above this many (row, positive row) pairs the table of comparisons leaves the cache, and sorting is as fast.
-_MOST_PAIRS = 2**22
 
 # What a prediction table cannot tell: the loss is not among its columns.
 _NOT_IN_A_TABLE = frozenset({"val_loss"})
 
 
-def auroc(truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute the AUROC of each class against the rest by comparing every positive row with every negative one.
-
-    The numbers are those of ``ranking.auroc``; for some hundred rows and thousands of resamples the matrix products
-    here take a tenth of the time of its sums along a sorted table.
-
-    Args:
-        truth: Index of the true class, shape (N,), each in 0..K-1.
-        scores: Probabilities, shape (N, K), no NaN.
-        weights: How often each row counts, shape (B, N), not negative.
-
-    Returns:
-        Shape (B, K); NaN where the class, or everything else, is absent.
-
-    Example:
-        >>> p = np.array([0.1, 0.4, 0.35, 0.8])
-        >>> auroc(np.array([0, 0, 1, 1]), np.stack([1 - p, p], axis=1), np.ones((1, 4)))
-        array([[0.75, 0.75]])
-
-    References:
-        Hanley & McNeil, "The meaning and use of the area under a ROC curve", Radiology 1982;143:29.
-    """
-    if _many(truth):
-        return ranking.auroc(truth, scores, weights)
-    columns, areas = np.ascontiguousarray(weights.T), np.full((len(weights), scores.shape[1]), np.nan)
-    for label, score in enumerate(scores.T):
-        positive = truth == label
-        bar, other = score[positive][:, None], score[~positive]
-        above = ((bar > other) + (bar >= other).astype(np.float64)) / 2  # (P, M): 1, or one half for a tie
-        here, rest = columns[positive], columns[~positive]  # (P, B), (M, B)
-        areas[:, label] = share(np.einsum("pb,pb->b", here, above @ rest), here.sum(axis=0) * rest.sum(axis=0))
-    return areas
+# Of tables that are measured chunk by chunk; one that is gone takes its ranks along.
+_RANKS: WeakKeyDictionary[Predictions, Ranks] = WeakKeyDictionary()
 
 
-def average_precision(
-    truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Compute the average precision of each class, as ``auroc`` computes areas: the numbers are those of ``ranking``.
+def ranks(predictions: Predictions) -> Ranks:
+    """Rank the rows of a table, once for all its resamples.
 
     Args:
-        truth: Index of the true class, shape (N,), each in 0..K-1.
-        scores: Probabilities, shape (N, K), no NaN.
-        weights: How often each row counts, shape (B, N), not negative.
+        predictions: The table; every truth is known. It does not change.
 
     Returns:
-        Shape (B, K); NaN where the class is absent.
+        The ranks, kept as long as the table.
 
     Example:
-        >>> p = np.array([0.1, 0.4, 0.35, 0.8])
-        >>> average_precision(np.array([0, 0, 1, 1]), np.stack([1 - p, p], axis=1), np.ones((1, 4))).round(4)
-        array([[0.8333, 0.8333]])
+        >>> table = Predictions(("a",), ("a",), ("",), ("",), ("",), np.array([0]), np.array([[0.9, 0.1]]),
+        ...                     ("normal", "cataract"), False, True, ("",))
+        >>> ranks(table) is ranks(table)
+        True
 
     References:
-        Davis & Goadrich, "The relationship between precision-recall and ROC curves", ICML 2006.
+        Our own.
     """
-    if _many(truth):
-        return ranking.average_precision(truth, scores, weights)
-    columns, areas = np.ascontiguousarray(weights.T), np.full((len(weights), scores.shape[1]), np.nan)
-    for label, score in enumerate(scores.T):
-        positive = truth == label
-        here, reached = columns[positive], (score >= score[positive][:, None]).astype(np.float64)  # (P, B), (P, N)
-        precision = share(reached[:, positive] @ here, reached @ columns)  # at the threshold of each positive row
-        # Without weight at a threshold nothing is added there.
-        areas[:, label] = share(np.einsum("pb,pb->b", here, np.nan_to_num(precision)), here.sum(axis=0))
-    return areas
+    if predictions not in _RANKS:
+        _RANKS[predictions] = Ranks(predictions.truth, predictions.scores)
+    return _RANKS[predictions]
 
 
 def value(metric: str, predictions: Predictions, weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -115,10 +74,9 @@ def value(metric: str, predictions: Predictions, weights: NDArray[np.float64]) -
     truth, scores = predictions.truth, predictions.scores
     if metric == "kappa_quadratic" and not predictions.ordered:
         return np.full(len(weights), np.nan)
-    if metric == "auroc_macro":
-        return _macro(auroc(truth, scores, weights), truth)
-    if metric == "ap_macro":
-        return _macro(average_precision(truth, scores, weights), truth)
+    if metric in ("auroc_macro", "ap_macro"):
+        area, average = ranks(predictions).areas(weights)
+        return averaging.macro(area if metric == "auroc_macro" else average, _both_sides(predictions))
     answer: NDArray[np.float64] = _metric(metric).value(truth, scores, weights)
     return answer
 
@@ -204,14 +162,12 @@ def measured(predictions: Predictions, profiles: Sequence[str], weights: NDArray
     References:
         Zhou et al., "A foundation model for generalizable disease detection from retinal images", Nature 2023;622:156.
     """
-    truth, scores = predictions.truth, predictions.scores
-    area, average = auroc(truth, scores, weights), average_precision(truth, scores, weights)
-    counts = confusion(truth, scores, weights)
+    tables, counts = per_class(predictions, weights)
+    area, average = tables["auroc_macro"], tables["ap_macro"]
     found: dict[tuple[str, str], NDArray[np.float64]] = {}
     if "standard" in profiles:
-        swift = {"auroc_macro": _macro(area, truth), "ap_macro": _macro(average, truth)}
-        for metric in standard.COLUMNS:
-            found["standard", metric] = swift[metric] if metric in swift else value(metric, predictions, weights)
+        numbers_of = standard_values(predictions, weights, tables, counts)
+        found |= {("standard", metric): numbers for metric, numbers in numbers_of.items()}
     for metric, numbers in retfound2023.from_counts(counts).items() if "retfound2023" in profiles else ():
         found["retfound2023", metric] = numbers
     found["retfound2023", "auc_roc"] = found["retfound2025", "roc_auc"] = area.mean(axis=1)
@@ -229,6 +185,88 @@ def measured(predictions: Predictions, profiles: Sequence[str], weights: NDArray
         for metric in ("accuracy", "hamming", "kappa"):
             found["retfound2025", metric] = value(metric, predictions, weights)
     return np.stack([found[key] for key in keys(profiles)], axis=1)
+
+
+def per_class(
+    predictions: Predictions, weights: NDArray[np.float64]
+) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+    """Compute the per-class values of every macro metric of profile ``standard``, sharing what they have in common.
+
+    Args:
+        predictions: The table; every truth is known.
+        weights: How often each row counts, shape (B, N).
+
+    Returns:
+        Metric -> values, shape (B, K) each, as the shelf's ``per_class`` gives them; and the confusion matrices,
+        shape (B, K, K).
+
+    Example:
+        >>> table = Predictions(("a", "b"), ("a", "b"), ("",) * 2, ("",) * 2, ("",) * 2, np.array([0, 1]),
+        ...                     np.array([[0.9, 0.1], [0.2, 0.8]]), ("normal", "cataract"), False, True, ("",) * 2)
+        >>> tables, counts = per_class(table, np.ones((1, 2)))
+        >>> tables["f1_macro"].tolist(), counts.tolist()
+        ([[1.0, 1.0]], [[[1.0, 0.0], [0.0, 1.0]]])
+
+    References:
+        Our own.
+    """
+    area, average = ranks(predictions).areas(weights)
+    counts = confusion(predictions.truth, predictions.scores, weights)
+    found = {"auroc_macro": area, "ap_macro": average}
+    for name in standard.PER_CLASS:
+        if name not in found:
+            metric = _metric(name)
+            shared = hasattr(metric, "from_counts")
+            found[name] = metric.from_counts(counts) if shared else metric.per_class(
+                predictions.truth, predictions.scores, weights
+            )  # fmt: skip
+    return found, counts
+
+
+def standard_values(
+    predictions: Predictions,
+    weights: NDArray[np.float64],
+    tables: Mapping[str, NDArray[np.float64]],
+    counts: NDArray[np.float64],
+) -> dict[str, NDArray[np.float64]]:
+    """Compute all metrics of profile ``standard`` from what ``per_class`` gave.
+
+    Args:
+        predictions: The table; every truth is known.
+        weights: How often each row counts, shape (B, N).
+        tables: Metric -> per-class values, shape (B, K).
+        counts: Confusion matrices, shape (B, K, K).
+
+    Returns:
+        Metric -> values, shape (B,) each, as ``value`` gives them one by one.
+
+    Example:
+        >>> table = Predictions(("a", "b"), ("a", "b"), ("",) * 2, ("",) * 2, ("",) * 2, np.array([0, 1]),
+        ...                     np.array([[0.9, 0.1], [0.2, 0.8]]), ("normal", "cataract"), False, True, ("",) * 2)
+        >>> once = np.ones((1, 2))
+        >>> standard_values(table, once, *per_class(table, once))["mcc"].tolist()
+        [1.0]
+
+    References:
+        Our own.
+    """
+    there, said = (np.bincount(each, minlength=len(predictions.classes)) > 0
+                   for each in (predictions.truth, predictions.said))  # fmt: skip
+    defined = dict.fromkeys(standard.PER_CLASS, there)
+    defined |= {"auroc_macro": _both_sides(predictions), "precision_macro": there & said}
+    found = {name: averaging.macro(table, defined[name]) for name, table in tables.items()}
+    for name in standard.COLUMNS:
+        metric = _metric(name)
+        if name == "kappa_quadratic" and not predictions.ordered:
+            found[name] = np.full(len(weights), np.nan)
+        elif name == "balanced_accuracy":
+            found[name] = found["recall_macro"]
+        elif name not in found:
+            shared = hasattr(metric, "from_counts")
+            found[name] = metric.from_counts(counts) if shared else metric.value(
+                predictions.truth, predictions.scores, weights
+            )  # fmt: skip
+    return found
 
 
 def reasons(predictions: Predictions, profiles: Sequence[str]) -> tuple[str, ...]:
@@ -271,12 +309,7 @@ def _metric(name: str) -> ModuleType:
     return pick("evaluate.metrics", name)
 
 
-def _many(truth: NDArray[np.int64]) -> bool:
-    """Whether some class has too many rows for a table of comparisons."""
-    return len(truth) * int(np.bincount(truth, minlength=1).max()) > _MOST_PAIRS
-
-
-def _macro(table: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Macro average by the standard rule: an area has a value where its class has a row and is not all."""
-    counts = np.bincount(truth, minlength=table.shape[1])
-    return averaging.macro(table, (counts > 0) & (counts < len(truth)))
+def _both_sides(predictions: Predictions) -> NDArray[np.bool_]:
+    """Which classes have a row and are not all, shape (K,): those whose area is defined."""
+    counts = np.bincount(predictions.truth, minlength=len(predictions.classes))
+    return (counts > 0) & (counts < len(predictions))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eyeground.evaluate import averaging, confusion, operating_points
+from eyeground.evaluate import averaging, confusion, operating_points, resampled
 from eyeground.evaluate.confidence import Estimate, bootstrap, estimates, partial
 from eyeground.evaluate.operating_points import OperatingRow
 from eyeground.evaluate.predictions import Predictions
@@ -174,22 +174,17 @@ def scorecard(predictions: Predictions, *, resamples: int = 2000, seed: int = 0)
     known = predictions.select(predictions.labelled)
     truth, scores, classes = known.truth, known.scores, known.classes
     once = np.ones((1, len(known)))
-    tables = _tables(truth, scores, once)
-    defined = {name: np.isfinite(table[0]) for name, table in tables.items()}
     chosen = operating_points.choose(truth, scores)
 
     def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        found = _tables(truth, scores, weights)
-        whole = [
-            averaging.macro(found[name], defined[name]) if name in standard.PER_CLASS else _value(name, known, weights)
-            for name in standard.COLUMNS
-        ]
-        whole += [averaging.present(found[name]) for name in standard.PER_CLASS]
-        whole.append(partial(truth, weights, len(classes)).astype(np.float64))
-        columns = [found[name] for name in (*standard.PER_CLASS, "")]
-        return np.concatenate(
-            [np.stack(whole, axis=1), *columns, operating_points.measured(truth, scores, chosen, weights)], axis=1
-        )
+        tables, counts = resampled.per_class(known, weights)
+        headline = resampled.standard_values(known, weights, tables, counts)
+        whole = [headline[name] for name in standard.COLUMNS]
+        whole += [averaging.present(tables[name]) for name in standard.PER_CLASS]
+        whole.append(partial(truth, counts).astype(np.float64))
+        columns = [*(tables[name] for name in standard.PER_CLASS), confusion.specificity(counts)]
+        again = operating_points.measured(truth, scores, chosen, weights)
+        return np.concatenate([np.stack(whole, axis=1), *columns, again], axis=1)
 
     samples = bootstrap(statistic, known.patients, resamples=resamples, seed=seed)
     point = statistic(once)[0]
@@ -240,22 +235,6 @@ def scorecard(predictions: Predictions, *, resamples: int = 2000, seed: int = 0)
         operating_points=_operating_rows(classes, chosen, answers[start + len(order) * width :]),
         subgroups=subgroups(known, resamples=resamples, seed=seed),
     )
-
-
-def _tables(
-    truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
-    """Per-class values of every macro metric, shape (B, K) each; specificity under the empty name."""
-    tables = {name: pick("evaluate.metrics", name).per_class(truth, scores, weights) for name in standard.PER_CLASS}
-    return {**tables, "": confusion.specificity(confusion.confusion(truth, scores, weights))}
-
-
-def _value(name: str, known: Predictions, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A shelf metric of all resamples."""
-    if name == "kappa_quadratic" and not known.ordered:
-        return np.full(len(weights), np.nan)
-    answer: NDArray[np.float64] = pick("evaluate.metrics", name).value(known.truth, known.scores, weights)
-    return answer
 
 
 def _center(samples: NDArray[np.float64], point: NDArray[np.float64], names: tuple[str, ...]) -> None:

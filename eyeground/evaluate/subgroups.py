@@ -112,10 +112,11 @@ def _scored(part: Predictions, attribute: str, name: str, resamples: int, seed: 
             attribute, name, len(part), patients, dict.fromkeys(metrics, none), dict.fromkeys(part.classes, none)
         )
     truth, scores, once = part.truth, part.scores, np.ones((1, len(part)))
-    complete = np.isfinite(ranking.auroc(truth, scores, once)[0])
+    ranks = ranking.Ranks(truth, scores)
+    complete = np.isfinite(ranks.areas(once)[0][0])
 
     def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        areas = ranking.auroc(truth, scores, weights)
+        areas, _ = ranks.areas(weights)
         grade = kappa_quadratic.value(truth, scores, weights) if part.ordered else np.full(len(weights), np.nan)
         whole = [
             averaging.macro(areas, complete),

@@ -134,13 +134,27 @@ def blend(pixels: Pixels, heat: HeatMap) -> Pixels:
     """
     height, width = pixels.shape[:2]
     values = np.asarray(Image.fromarray(heat.values).resize((width, height), Image.Resampling.BILINEAR), np.float32)
-    level = _level(values)  # (H, W)
+    level = level_of(values)  # (H, W)
     cover = np.where(values < LEAST, 0, _COVER[0] + (_COVER[1] - _COVER[0]) * level)[..., None]
     return np.asarray((pixels * (1 - cover) + _colors(level) * cover).round(), np.uint8)
 
 
-def _level(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Where on the scale values lie: 0 at its foot, 1 at its top and above, even in logarithms."""
+def level_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Say where on the scale values lie.
+
+    Args:
+        values: Any shape. Unit: times the even share.
+
+    Returns:
+        0 at 1.5 times and below, 1 at 16 times and above, between them even in logarithms.
+
+    Example:
+        >>> level_of(np.array([1, 16, 99], np.float32)).tolist()
+        [0.0, 1.0, 1.0]
+
+    References:
+        Our own.
+    """
     span = math.log(_MOST / LEAST)
     return np.asarray(np.clip(np.log(np.maximum(values, LEAST) / LEAST) / span, 0, 1), np.float32)
 
@@ -165,7 +179,7 @@ def _legend(pen: ImageDraw.ImageDraw, corner: tuple[int, int], side: int, font: 
     for row, color in enumerate(_colors(np.linspace(1, 0, side, dtype=np.float32)).round().astype(int).tolist()):
         pen.line([(left, top + row), (left + wide, top + row)], fill=tuple(color))
     for value in LEVELS:
-        y = top + (1 - float(_level(np.full(1, value, np.float32))[0])) * (side - 1)
+        y = top + (1 - float(level_of(np.full(1, value, np.float32))[0])) * (side - 1)
         pen.line([(left + wide, y), (left + wide + 4, y)], fill=_GRAY)
         pen.text((left + wide + 7, y), f"{value:g}×", fill=_GRAY, font=font, anchor="lt" if value == _MOST else "lm")
 

@@ -18,6 +18,8 @@ from eyeground.sandbox import confine
 MEMORY_BYTES = 2**30
 MAX_SLICES = 10_000
 
+_KNOWN = ("eye", "modality", "mm_per_px", "slice", "slices", "line_mm", "shrunk", "full_size")
+
 _NAMED = ((0, b"GIF8", "GIF"), (8, b"WEBP", "WebP"), (0, b"%PDF", "PDF"), (0, b"<svg", "SVG"),
           (0, b"<?xml", "XML or SVG"), (4, b"ftyp", "HEIF or video"), (0, b"PK\x03\x04", "zip archive"),
           (0, b"CMDb", "Heidelberg E2E"), (0, b"FOCT", "Topcon FDA"))  # fmt: skip
@@ -70,14 +72,16 @@ def _answer(job: dict[str, Any], readers: Sequence[ModuleType], data_fd: int, pi
         number = job["slice"]
         if number is None:
             number = _look(reader, data).slices // 2
-        image: RetinalImage = reader.frame(data, source="", number=number, max_pixels=job["max_pixels"])
+        image: RetinalImage = reader.frame(
+            data, source="", number=number, max_pixels=job["max_pixels"], **job.get("more", {})
+        )
         pixels = memoryview(image.pixels.data if image.pixels.flags.c_contiguous else image.pixels.copy().data).cast(
             "B"
         )
         done = 0
         while done < len(pixels):
             done += os.pwrite(pixels_fd, pixels[done:], done)
-        known = {name: getattr(image, name) for name in ("eye", "modality", "mm_per_px", "slice", "slices", "line_mm")}
+        known = {name: getattr(image, name) for name in _KNOWN}
         return {"image": {"shape": image.pixels.shape[:2], **known}}
     except ImageRefused as refused:
         return _refusal(refused)

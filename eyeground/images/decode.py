@@ -4,7 +4,7 @@ import math
 import os
 import stat
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 from eyeground.images.contents import Contents
 from eyeground.images.isolation import Children
@@ -18,12 +18,19 @@ SECONDS: Final = 9.0  # a 47-megapixel photograph takes one
 
 # Photographs are read by children of their own: those start five times as fast as the ones that know DICOM.
 _PHOTO_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")
+_Shrunk = Literal[1, 2, 4]
 _PHOTOS = Children("photo")
 _SCANS = Children(*(name for name in names("images.readers") if name != "photo"))
 
 
 def decode(
-    data: bytes, *, source: str, slice: int | None = None, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
+    data: bytes,
+    *,
+    source: str,
+    slice: int | None = None,
+    least_px: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
 ) -> RetinalImage:
     """Turn the bytes of an image file into upright RGB pixels, or refuse them.
 
@@ -35,6 +42,8 @@ def decode(
         data: The whole file.
         source: Where it came from, for messages and for the image.
         slice: Which B-scan or page of a volume, from 0; None = the center one.
+        least_px: A JPEG may come 2 or 4 times smaller, which is faster, as long as its short side keeps so many;
+            0 = as it is. Unit: px.
         max_pixels: Largest width times height let in. Unit: px.
         max_bytes: Largest file let in. Unit: bytes.
 
@@ -56,9 +65,12 @@ def decode(
         Our own.
     """
     _check_size(len(data), source, max_bytes)
-    job = {"job": "frame", "slice": slice, "max_pixels": max_pixels}
+    children = _children(data)
+    job: dict[str, Any] = {"job": "frame", "slice": slice, "max_pixels": max_pixels}
+    if least_px and children is _PHOTOS:
+        job["more"] = {"least_px": least_px}
     try:
-        answer, pixels = _children(data).do_pixels(job, data, seconds=SECONDS)
+        answer, pixels = children.do_pixels(job, data, seconds=SECONDS)
         if pixels is None:
             raise _refusal(answer)
         told = answer["image"]
@@ -72,6 +84,8 @@ def decode(
             slice=int(told["slice"]),
             slices=int(told["slices"]),
             line_mm=None if told["line_mm"] is None else _line(told["line_mm"]),
+            shrunk=_one_of(told["shrunk"], _Shrunk) or 1,
+            full_size=None if told["full_size"] is None else _size(told["full_size"], max_pixels),
         )
     except ImageRefused as refused:
         raise ImageRefused(refused.reason, source, refused.sentence) from None
@@ -204,6 +218,14 @@ def _pair(values: Any) -> tuple[float, float]:
     if not (math.isfinite(first) and math.isfinite(second)):
         raise ImageRefused("broken", "", "the header holds a scale or place that is no number; export it again")
     return first, second
+
+
+def _size(sides: Any, max_pixels: int) -> tuple[int, int]:
+    """Take height and width of the picture in the file."""
+    height, width = (int(side) for side in sides)
+    if min(height, width) < 1 or height * width > max_pixels:
+        raise ImageRefused("broken", "", f"is said to have {width}x{height} pixels, which cannot be; export it again")
+    return height, width
 
 
 def _line(ends: Any) -> Line:

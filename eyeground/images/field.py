@@ -7,13 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from eyeground.images.cut import Cut
+from eyeground.images.outline import SURE, Outline, find_outline
 from eyeground.images.retinal_image import RetinalImage
 
 _WORK_PX = 200  # longest side of the copy searched; half a pixel of it is 0.25% of the image
-_TRIALS = 160  # random arcs tried per threshold; 3 good points are then found with p > 0.999 if 35% of points are good
-_TOLERANCE = 0.02  # an edge point belongs to the circle if it is this near, as a fraction of the radius
-_SURE = 0.88
-_LEAST = 0.3
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,28 @@ class Field:
     bottom: int
 
 
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Which part of a photograph is used, and the pixels that hold it.
+
+    Args:
+        pixels: Shape (H, W, 3), uint8. Of a photograph that was decoded whole it is the part, to the pixel.
+        part: The part, in px of the photograph in its file.
+        box: Left, top, right and bottom of the part in ``pixels``; of one decoded smaller between its pixels.
+
+    Example:
+        >>> window(RetinalImage(np.zeros((40, 60, 3), np.uint8), "scan.png")).box
+        (0.0, 0.0, 60.0, 40.0)
+
+    References:
+        Our own.
+    """
+
+    pixels: NDArray[np.uint8]
+    part: Cut
+    box: tuple[float, float, float, float]
+
+
 def find_field(pixels: NDArray[np.uint8]) -> Field | None:
     """Find the round field of view of a fundus photograph.
 
@@ -75,22 +95,27 @@ def find_field(pixels: NDArray[np.uint8]) -> Field | None:
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ValueError(f"a photograph must be (H, W, 3), got {pixels.shape}")
-    height, width = pixels.shape[:2]
-    if min(height, width) < 16:
+    if min(pixels.shape[:2]) < 16:
         return None
-    small, step = _small(pixels)
-    surround = _white_surround(small)
+    small, step = _small(pixels, 1, pixels.shape[:2])
+    return _field_in(small, _white_surround(small), step, pixels.shape[:2])
+
+
+def _field_in(
+    small: NDArray[np.uint8], surround: NDArray[np.bool_] | None, step: float, size: tuple[int, ...]
+) -> Field | None:
+    """Find the field in the small copy, in pixels of the whole."""
     if surround is not None:
         small = np.where(surround[:, :, None], np.uint8(0), small)
     light = _brightest(small).astype(np.float32)
-    best: _Outline | None = None
+    best: Outline | None = None
     for threshold in _thresholds(light):
-        outline = _outline(light > threshold)
+        outline = find_outline(light > threshold)
         if outline is not None and (best is None or outline.score > best.score + 0.02):
             best = outline
-        if best is not None and best.score > _SURE:
+        if best is not None and best.score > SURE:
             break
-    return None if best is None else _to_field(best, step, width, height)
+    return None if best is None else _to_field(best, step, size[1], size[0])
 
 
 def crop(pixels: NDArray[np.uint8], field: Field) -> NDArray[np.uint8]:
@@ -113,14 +138,19 @@ def crop(pixels: NDArray[np.uint8], field: Field) -> NDArray[np.uint8]:
     References:
         Our own.
     """
-    center_x, center_y = round(field.center_x_px), round(field.center_y_px)
-    half = max(center_x - field.left, field.right - center_x, center_y - field.top, field.bottom - center_y, 1)
-    square = np.zeros((2 * half, 2 * half, 3), np.uint8)
-    shift_x, shift_y = half - center_x, half - center_y
-    square[field.top + shift_y : field.bottom + shift_y, field.left + shift_x : field.right + shift_x] = pixels[
+    left, top, side = _square_around(field)
+    square = np.zeros((side, side, 3), np.uint8)
+    square[field.top - top : field.bottom - top, field.left - left : field.right - left] = pixels[
         field.top : field.bottom, field.left : field.right
     ]
     return square
+
+
+def _square_around(field: Field) -> tuple[int, int, int]:
+    """Left, top and side of what a photograph is cropped to; it may reach beyond the photograph."""
+    center_x, center_y = round(field.center_x_px), round(field.center_y_px)
+    half = max(center_x - field.left, field.right - center_x, center_y - field.top, field.bottom - center_y, 1)
+    return center_x - half, center_y - half, 2 * half
 
 
 def crop_photograph(image: RetinalImage) -> RetinalImage:
@@ -144,29 +174,92 @@ def crop_photograph(image: RetinalImage) -> RetinalImage:
     References:
         Our own.
     """
-    if image.modality == "oct" or (image.modality == "" and _is_gray(image.pixels)):
-        return image
-    field = find_field(image.pixels)
+    return cut_photograph(image)[0]
+
+
+def cut_photograph(image: RetinalImage) -> tuple[RetinalImage, Cut]:
+    """Crop a photograph as ``crop_photograph`` does, and say where that was.
+
+    Args:
+        image: Any retinal image.
+
+    Returns:
+        The image with cropped pixels, or the same object; and the part that it is.
+
+    Example:
+        >>> cut_photograph(RetinalImage(np.zeros((40, 60, 3), np.uint8), "scan.png"))[1]
+        Cut(width=60, height=40, left=0, top=0, right=60, bottom=40)
+
+    References:
+        Our own.
+    """
+    found = window(image)
+    return (image if found.pixels is image.pixels else replace(image, pixels=found.pixels)), found.part
+
+
+def window(image: RetinalImage, *, crop_field: bool = True) -> Window:
+    """Find the part of a picture that is used, as ``crop_photograph`` does, also in one that was decoded smaller.
+
+    The field is looked for at the same places of the photograph, whether it was decoded whole or smaller, and cut in
+    its own pixels, so that the edges of the part may lie between those of the smaller picture.
+
+    Args:
+        image: Any retinal image.
+        crop_field: Whether photographs are cropped at all.
+
+    Returns:
+        The part, and pixels that hold it.
+
+    Example:
+        >>> y, x = np.mgrid[:400, :600]
+        >>> disc = ((x - 300) ** 2 + (y - 200) ** 2 < 190**2)[..., None] * np.array([200, 90, 40])
+        >>> whole = window(RetinalImage(disc.astype(np.uint8), "a.png"))
+        >>> half = disc.reshape(200, 2, 300, 2, 3).mean(axis=(1, 3)).astype(np.uint8)
+        >>> part = window(RetinalImage(half, "a.jpg", shrunk=2, full_size=(400, 600))).part
+        >>> abs(part.left - whole.part.left) <= 2 and abs(part.bottom - whole.part.bottom) <= 2
+        True
+
+    References:
+        Our own.
+    """
+    pixels, times, (height, width) = image.pixels, image.shrunk, image.size
+    everything = Window(pixels, Cut(width, height, 0, 0, width, height), (0.0, 0.0, width / times, height / times))
+    if not crop_field or image.modality == "oct":
+        return everything
+    small, step = _small(pixels, times, image.size) if min(height, width) >= 2 else (pixels, 1.0)
+    if min(height, width) < 16 or (image.modality == "" and _has_no_color(small)):
+        return everything
+    surround = _white_surround(small)
+    field = _field_in(small, surround, step, image.size)
     if field is None:
-        return image
-    return replace(image, pixels=crop(_without_white_surround(image.pixels), field))
+        return everything
+    left, top, side = _square_around(field)
+    if surround is not None:
+        pixels = _blackened(pixels, surround, step / times)
+    part = Cut(width, height, left, top, left + side, top + side)
+    # Whole pixels of the smaller picture around the part; without shrinking they are the part.
+    begin_x, begin_y = left // times, top // times
+    square = np.zeros((-(-(top + side) // times) - begin_y, -(-(left + side) // times) - begin_x, 3), np.uint8)
+    rows = slice(field.top // times, -(-field.bottom // times))
+    columns = slice(field.left // times, -(-field.right // times))
+    square[rows.start - begin_y : rows.stop - begin_y, columns.start - begin_x : columns.stop - begin_x] = pixels[
+        rows, columns
+    ]
+    corner_x, corner_y = left / times - begin_x, top / times - begin_y
+    return Window(square, part, (corner_x, corner_y, corner_x + side / times, corner_y + side / times))
 
 
-@dataclass(frozen=True)
-class _Outline:
-    """An upright ellipse in the small copy, and how well it agrees with the rim: 1 is perfect."""
+def _small(pixels: NDArray[np.uint8], times: int, size: tuple[int, ...]) -> tuple[NDArray[np.uint8], float]:
+    """Make a copy of at most about _WORK_PX, each pixel the mean of four samples; also how much smaller it is.
 
-    center_x: float
-    center_y: float
-    half_x: float
-    half_y: float
-    score: float
-
-
-def _small(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    """Make a copy of at most about _WORK_PX, each pixel the mean of four samples; also how much smaller it is."""
-    step = max(1, math.ceil(max(pixels.shape[:2]) / (2 * _WORK_PX)))
-    sampled = pixels[step // 2 :: step, step // 2 :: step]
+    Of a picture decoded some times smaller, it takes the samples at the same places.
+    """
+    step = max(1, math.ceil(max(size) / (2 * _WORK_PX)))
+    if step % times == 0:
+        sampled = pixels[step // 2 // times :: step // times, step // 2 // times :: step // times]
+    else:
+        rows, columns = (np.arange(step // 2, side, step) // times for side in size)
+        sampled = pixels[rows][:, columns]
     height, width = sampled.shape[0] // 2 * 2, sampled.shape[1] // 2 * 2
     sums = sampled[:height, :width].astype(np.uint16)
     sums = sums[0::2] + sums[1::2]
@@ -184,9 +277,8 @@ def _darkest(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.minimum(np.minimum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
 
 
-def _is_gray(pixels: NDArray[np.uint8]) -> bool:
+def _has_no_color(small: NDArray[np.uint8]) -> bool:
     """Tell gray pictures from colored ones, however dark; single colored marks do not make a scan a photograph."""
-    small, _ = _small(pixels) if min(pixels.shape[:2]) >= 2 else (pixels, 1.0)
     spread = _brightest(small) - _darkest(small)
     return float(np.mean(spread > 6)) < 0.02
 
@@ -208,14 +300,10 @@ def _white_surround(small: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     return widened
 
 
-def _without_white_surround(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _blackened(pixels: NDArray[np.uint8], surround: NDArray[np.bool_], step: float) -> NDArray[np.uint8]:
     """Blacken a white surround: bars of it would tell a network which clinic exported the photograph."""
-    small, step = _small(pixels)
-    surround = _white_surround(small)
-    if surround is None:
-        return pixels
-    rows = np.minimum(np.arange(pixels.shape[0]) // int(step), small.shape[0] - 1)
-    columns = np.minimum(np.arange(pixels.shape[1]) // int(step), small.shape[1] - 1)
+    rows = np.minimum((np.arange(pixels.shape[0]) // step).astype(np.intp), surround.shape[0] - 1)
+    columns = np.minimum((np.arange(pixels.shape[1]) // step).astype(np.intp), surround.shape[1] - 1)
     return np.where(surround[rows][:, columns, None], np.uint8(0), pixels)
 
 
@@ -236,132 +324,7 @@ def _thresholds(light: NDArray[np.float32]) -> list[float]:
     ]
 
 
-def _outline(mask: NDArray[np.bool_]) -> _Outline | None:
-    """Fit the rim of the largest bright part; None if too little of it is round."""
-    mask = ndimage.binary_opening(mask, iterations=1)
-    parts, count = ndimage.label(mask)
-    if count == 0:
-        return None
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    part = parts == int(sizes.argmax())
-    if sizes.max() < 0.05 * mask.size:
-        return None
-    x, y = _rim(part)
-    if len(x) < 12:
-        return None
-    circle = _fit(x, y, part, squeezed=False)
-    if circle is None or circle.score < _SURE:
-        ellipse = _fit(x, y, part, squeezed=True)
-        if ellipse is not None and (circle is None or ellipse.score > circle.score + 0.08):
-            circle = ellipse
-    return circle if circle is not None and circle.score >= _LEAST else None
-
-
-def _rim(part: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Collect the first and last pixel of each row and column that does not lie on the image's border."""
-    height, width = part.shape
-    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
-    left, right = part.argmax(axis=1)[rows], width - part[:, ::-1].argmax(axis=1)[rows]
-    top, bottom = part.argmax(axis=0)[columns], height - part[::-1].argmax(axis=0)[columns]
-    x = np.concatenate([left, right, columns + 0.5, columns + 0.5])
-    y = np.concatenate([rows + 0.5, rows + 0.5, top, bottom])
-    inside = (x > 1.6) & (y > 1.6) & (x < width - 1.6) & (y < height - 1.6)
-    return x[inside].astype(np.float64), y[inside].astype(np.float64)
-
-
-def _fit(x: NDArray[np.float64], y: NDArray[np.float64], part: NDArray[np.bool_], *, squeezed: bool) -> _Outline | None:
-    """Lay the circle (or upright ellipse) through the rim that most points agree with."""
-    unknowns = 4 if squeezed else 3
-    picks = np.random.default_rng(0).integers(0, len(x), (_TRIALS, unknowns))  # the same picks for everyone
-    shapes = _solve(x[picks], y[picks], squeezed=squeezed)  # (trials, 4): center x, center y, half x, half y
-    shapes = shapes[_plausible(shapes, part.shape)]
-    if len(shapes) == 0:
-        return None
-    thin = slice(None, None, max(1, len(x) // 160))
-    agree = np.abs(_distance(shapes, x[thin], y[thin])) < _TOLERANCE
-    shape = shapes[agree.sum(axis=1).argmax()]
-    for _ in range(3):
-        near = np.abs(_distance(shape[None], x, y)[0]) < _TOLERANCE
-        if near.sum() < 8:
-            return None
-        shape = _solve(x[None, near], y[None, near], squeezed=squeezed)[0]
-        if not _plausible(shape[None], part.shape)[0]:
-            return None
-    near = np.abs(_distance(shape[None], x, y)[0]) < _TOLERANCE
-    # Both ways: how much of the visible circle has an edge, and how much of the edge lies on the circle. A circle
-    # through one side of a squeezed photograph has the first without the second.
-    score = _support(shape, x[near], y[near], part.shape) * float(near.mean())
-    if _spill(shape, part) > 0.04 or math.isnan(score):
-        return None
-    return _Outline(float(shape[0]), float(shape[1]), float(shape[2]), float(shape[3]), score)
-
-
-def _solve(x: NDArray[np.float64], y: NDArray[np.float64], *, squeezed: bool) -> NDArray[np.float64]:
-    """Least-squares circles or upright ellipses through point sets (..., points); NaN where there is none."""
-    mean_x, mean_y = x.mean(axis=1, keepdims=True), y.mean(axis=1, keepdims=True)
-    scale = np.maximum(np.hypot(x - mean_x, y - mean_y).mean(axis=1, keepdims=True), 1e-6)
-    u, v = (x - mean_x) / scale, (y - mean_y) / scale
-    # circle: u^2 + v^2 = 2 a u + 2 b v + c; ellipse: u^2 + d v^2 = 2 a u + 2 b v + c
-    columns = [2 * u, 2 * v, np.ones_like(u)] + ([-(v**2)] if squeezed else [])
-    target = u**2 if squeezed else u**2 + v**2
-    design = np.stack(columns, axis=2)  # (sets, points, unknowns)
-    normal = np.einsum("tpi,tpj->tij", design, design) + 1e-12 * np.eye(len(columns))
-    answer = np.linalg.solve(normal, np.einsum("tpi,tp->ti", design, target)[:, :, None])[:, :, 0]
-    flat = answer[:, 3] if squeezed else np.ones(len(answer))
-    with np.errstate(all="ignore"):
-        center_u, center_v = answer[:, 0], answer[:, 1] / flat
-        half_u = np.sqrt(answer[:, 2] + center_u**2 + flat * center_v**2)
-        half_v = half_u / np.sqrt(flat)
-    size = scale[:, 0]
-    return np.stack(
-        [center_u * size + mean_x[:, 0], center_v * size + mean_y[:, 0], half_u * size, half_v * size], axis=1
-    )
-
-
-def _plausible(shapes: NDArray[np.float64], image: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Keep shapes that a camera could have made."""
-    height, width = image[0], image[1]
-    least, most = 0.2 * min(height, width), 0.9 * max(height, width)
-    center_x, center_y, half_x, half_y = shapes.T
-    with np.errstate(all="ignore"):
-        ratio = half_x / half_y
-        sizes = (half_x > least) & (half_x < most) & (half_y > least) & (half_y < most) & (ratio > 0.6) & (ratio < 1.6)
-        centers = (np.abs(center_x / width - 0.5) < 0.4) & (np.abs(center_y / height - 0.5) < 0.4)
-    keep: NDArray[np.bool_] = sizes & centers & np.isfinite(shapes).all(axis=1)
-    return keep
-
-
-def _distance(shapes: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance of each point from each rim, as a fraction of the radius: (shapes, points)."""
-    return np.hypot((x - shapes[:, :1]) / shapes[:, 2:3], (y - shapes[:, 1:2]) / shapes[:, 3:4]) - 1
-
-
-def _support(
-    shape: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64], image: tuple[int, ...]
-) -> float:
-    """Fraction of the visible rim, in steps of 5 degrees, that has an edge point; NaN if hardly any is visible."""
-    angles = (np.arange(72) + 0.5) * (2 * math.pi / 72)
-    rim_x, rim_y = shape[0] + shape[2] * np.cos(angles), shape[1] + shape[3] * np.sin(angles)
-    visible = (rim_x > 2) & (rim_y > 2) & (rim_x < image[1] - 2) & (rim_y < image[0] - 2)
-    if visible.sum() < 6:
-        return math.nan
-    turns = np.arctan2((y - shape[1]) / shape[3], (x - shape[0]) / shape[2]) / (2 * math.pi) % 1.0
-    seen = np.zeros(72, np.bool_)
-    seen[(turns * 72).astype(np.int64) % 72] = True
-    return float((seen & visible).sum() / visible.sum())
-
-
-def _spill(shape: NDArray[np.float64], part: NDArray[np.bool_]) -> float:
-    """How much of the bright part lies outside the rim, as a fraction of it."""
-    height, width = part.shape
-    across = ((np.arange(width) + 0.5 - shape[0]) / (shape[2] * (1 + _TOLERANCE))) ** 2
-    down = ((np.arange(height) + 0.5 - shape[1]) / (shape[3] * (1 + _TOLERANCE))) ** 2
-    outside = across[None, :] + down[:, None] > 1
-    return float(np.mean(part & outside)) / max(1e-9, float(np.mean(part)))
-
-
-def _to_field(outline: _Outline, step: float, width: int, height: int) -> Field:
+def _to_field(outline: Outline, step: float, width: int, height: int) -> Field:
     """Bring an outline of the small copy back to the image's own pixels."""
     center_x, center_y = outline.center_x * step, outline.center_y * step
     half_x, half_y = outline.half_x * step, outline.half_y * step

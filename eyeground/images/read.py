@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eyeground.images.contents import Contents
-from eyeground.images.decode import contents, decode, read_bytes
+from eyeground.images.decode import MAX_BYTES, contents, decode, read_bytes
 from eyeground.images.refusal import ImageRefused
 from eyeground.images.retinal_image import RetinalImage
 
@@ -23,6 +23,7 @@ class Parcel:
         slice: Which slice of that file; None = the center one.
         volume: What the volume around it says, if its slices lie in files of their own.
         number: Which slice of that volume.
+        max_bytes: Largest file let in. Unit: bytes.
 
     Example:
         >>> Parcel(b"x", "a.png").slice is None
@@ -37,9 +38,13 @@ class Parcel:
     slice: int | None = None
     volume: Contents | None = None
     number: int = 0
+    max_bytes: int = MAX_BYTES
 
-    def decode(self) -> RetinalImage:
+    def decode(self, *, least_px: int = 0) -> RetinalImage:
         """Decode it.
+
+        Args:
+            least_px: As in ``decode``; slices of a volume always come whole, since its scale is theirs. Unit: px.
 
         Returns:
             The image.
@@ -47,9 +52,9 @@ class Parcel:
         Raises:
             ImageRefused: As ``decode``.
         """
-        image = decode(self.data, source=self.source, slice=self.slice)
         if self.volume is None:
-            return image
+            return decode(self.data, source=self.source, slice=self.slice, least_px=least_px, max_bytes=self.max_bytes)
+        image = decode(self.data, source=self.source, slice=self.slice)
         lines = self.volume.lines_mm
         return replace(
             image,

@@ -24,9 +24,12 @@ class RetinalImage:
         slice: Which B-scan of its volume, from 0; 0 for a photograph.
         slices: How many B-scans its volume has; 1 for a photograph.
         line_mm: Where the B-scan begins and ends on the fundus, (x, y) each. Unit: mm. None when not known.
+        shrunk: How many times smaller than in the file it was decoded: 1, 2 or 4. A pixel is then the mean of as many
+            squared; those of the last row and column may reach beyond the picture.
+        full_size: Height and width of the picture in the file, where that is not the size of ``pixels``. Unit: px.
 
     Raises:
-        ValueError: If the pixels are not (H, W, 3) uint8.
+        ValueError: If the pixels are not (H, W, 3) uint8, or not the full size divided.
 
     Example:
         >>> RetinalImage(np.zeros((4, 6, 3), np.uint8), "a.png").pixels.shape
@@ -44,9 +47,20 @@ class RetinalImage:
     slice: int = 0
     slices: int = 1
     line_mm: Line | None = None
+    shrunk: int = 1
+    full_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:
             raise ValueError(
                 f"{self.source}: pixels must be (H, W, 3) uint8, got {self.pixels.shape} {self.pixels.dtype}"
             )
+        if self.pixels.shape[:2] != tuple(-(-side // self.shrunk) for side in self.size):
+            raise ValueError(
+                f"{self.source}: pixels of shape {self.pixels.shape} are not {self.size} divided by {self.shrunk}"
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture in the file. Unit: px."""
+        return self.full_size or (self.pixels.shape[0], self.pixels.shape[1])

@@ -17,7 +17,7 @@ Targets = NDArray[np.float32]  # (N, outputs) as Task.targets makes them; NaN te
 
 
 class LossNotFinite(ArithmeticError):
-    """The loss is NaN or infinite; nothing was learned from this step."""
+    """The loss or its gradient is NaN or infinite: the run cannot go on from here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,8 @@ class Learning(Protocol):
             Loss of the effective batch.
 
         Raises:
-            LossNotFinite: If the loss is NaN or infinite; weights stay as they were.
+            LossNotFinite: If the loss or the gradient is NaN or infinite; weights stay as they were, unless they step
+                in the backward pass and the loss was finite.
         """
         ...
 
@@ -92,7 +93,7 @@ class Learning(Protocol):
         ...
 
     def state(self) -> dict[str, Mapping[str, NDArray[Any]]]:
-        """Copy ``weights`` and ``optimizer`` out."""
+        """Copy ``weights`` and ``optimizer`` out; of several processes in all at once, and to the first alone."""
         ...
 
     def load_state(self, state: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:

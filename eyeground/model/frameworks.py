@@ -4,6 +4,7 @@ from eyeground.model.adaptation import Adaptation
 from eyeground.model.engine import Provable
 from eyeground.model.objective import Objective
 from eyeground.model.optimization import Device, Framework, Optimization, Precision
+from eyeground.model.processes import ALONE, Processes
 from eyeground.model.spec import VIT_SHAPES, ModelSpec
 from eyeground.model.weights import Tensors
 
@@ -22,6 +23,8 @@ def build_engine(
     frozen_batch_norm: bool = False,
     checkpointing: bool = False,
     threads: int = 0,
+    compiled: bool = False,
+    processes: Processes = ALONE,
 ) -> Provable:
     """Build a classifier in a framework; the same arguments start from the same weights in each.
 
@@ -38,6 +41,8 @@ def build_engine(
         frozen_batch_norm: Keep batch norm on its stored statistics.
         checkpointing: Recompute activations in the backward pass, for less memory.
         threads: Processor threads; 0 leaves the framework's choice.
+        compiled: Let torch.compile make one program of the network.
+        processes: Who trains it together.
 
     Returns:
         The engine.
@@ -70,7 +75,17 @@ def build_engine(
             frozen_batch_norm=frozen_batch_norm,
             checkpointing=checkpointing,
             threads=threads,
+            compiled=compiled,
+            processes=processes,
         )
+    asked = {
+        "several processes": processes.world > 1,
+        "step_in_backward": optimization is not None and optimization.step_in_backward,
+        "compiled": compiled,
+    }
+    if any(asked.values()):
+        told = ", ".join(name for name, wanted in asked.items() if wanted)
+        raise ValueError(f"engine={framework} does not offer {told}; engine=torch does")
     if spec.vit is None or spec.options:
         raise ValueError(
             f"engine={framework} does not offer {spec.name}{' with model_options' if spec.options else ''}; it offers "

@@ -18,6 +18,10 @@ class Optimization:
         betas: AdamW's two averages.
         clip_norm: Greatest gradient norm; 0 = no clipping.
         label_smoothing: Share of the truth spread over all classes, [0, 1).
+        step_in_backward: Each weight takes its step as soon as its gradient is there, so that gradients need no memory
+            of their own. The weights come out the same; but where a gradient is not finite, those nearer to the head
+            have taken their step. Of torch's engines for classifiers and masked autoencoders, without clipping, with
+            one micro-batch a step.
 
     Example:
         >>> Optimization().layer_decay
@@ -32,3 +36,12 @@ class Optimization:
     betas: tuple[float, float] = (0.9, 0.999)
     clip_norm: float = 0.0
     label_smoothing: float = 0.0
+    step_in_backward: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be had together."""
+        if self.step_in_backward and self.clip_norm:
+            raise ValueError(
+                f"step_in_backward needs clip_norm=0, not {self.clip_norm}: the length of the whole gradient is known "
+                "only when the first weights have taken their step. Turn one of the two off"
+            )

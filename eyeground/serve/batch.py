@@ -4,9 +4,9 @@ import fcntl
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,26 @@ class Row:
         return self.scores is not None
 
 
+@dataclass(frozen=True, eq=False)
+class Elsewhere:
+    """Others that hold the same model, and answer in this process's stead.
+
+    Args:
+        computes: What their runtimes are, as ``Runtime.description`` has it.
+        ask: Gives the rows of runs of files, in order.
+
+    Example:
+        >>> list(Elsewhere("none", lambda runs: ([] for _ in runs)).ask([]))
+        []
+
+    References:
+        Our own.
+    """
+
+    computes: str
+    ask: Callable[[Sequence[Sequence[Path]]], Generator[list[Row], None, None]]
+
+
 @dataclass(frozen=True)
 class Table:
     """A finished table.
@@ -103,6 +123,7 @@ def answer_files(
     out: Path,
     slices: str | None = None,
     workers: int = 2,
+    elsewhere: Elsewhere | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Table:
     """Ask a model about files, and write the table when all are done.
@@ -117,6 +138,7 @@ def answer_files(
         out: The table; its columns are ``file, eye, quality`` and the answers'.
         slices: Which B-scans of a volume; None = as the model's contract says.
         workers: Threads that read files.
+        elsewhere: Who answers; None = this process.
         progress: Called with (files done, files in all).
 
     Returns:
@@ -132,7 +154,7 @@ def answer_files(
     settings = {
         "model": predictor.id,
         "contract": predictor.contract.key,
-        "runtime": predictor.runtime.description,
+        "runtime": elsewhere.computes if elsewhere else predictor.runtime.description,
         "batch_size": predictor.batch_size,
         "slices": slices or predictor.contract.slices,
     }
@@ -143,21 +165,17 @@ def answer_files(
         kept = [_unchanged(run, earlier) for run in runs]
         todo = [run for run, rows in zip(runs, kept, strict=True) if rows is None]
         rows: list[Row] = []
-        with ThreadPoolExecutor(workers) as pool, journal.open("ab") as notes:
+        asked = elsewhere.ask(todo) if elsewhere else _asked(predictor, todo, slices, workers)
+        with journal.open("ab") as notes, closing(asked):
             notes.write(b"\n")  # ends a line that a kill cut short
-            looked_at = _looked_at(pool, [path for run in todo for path in run], predictor, slices)
-            try:
-                for run, before in zip(runs, kept, strict=True):
-                    found = before or _ask(predictor, [next(looked_at) for _ in run])
-                    if before is None:
-                        notes.write(b"".join(json.dumps(_line(row)).encode() + b"\n" for row in found))
-                        notes.flush()
-                    rows += found
-                    if progress is not None:
-                        progress(len(rows), len(files))
-            except BaseException:  # Ctrl-C must not wait for what is queued
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            for before in kept:
+                found = before or next(asked)
+                if before is None:
+                    notes.write(b"".join(json.dumps(_line(row)).encode() + b"\n" for row in found))
+                    notes.flush()
+                rows += found
+                if progress is not None:
+                    progress(len(rows), len(files))
         write_table(out, rows)
         journal.unlink()
     return Table(tuple(rows), sum(len(each) for each in kept if each))
@@ -206,21 +224,66 @@ def journal_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.unfinished")
 
 
+def answer_run(predictor: Predictor, run: Sequence[Path], *, slices: str | None = None) -> list[Row]:
+    """Ask a model about one run of files, one after the other.
+
+    Args:
+        predictor: The model.
+        run: At most ``predictor.batch_size`` files.
+        slices: Which B-scans of a volume; None = as the model's contract says.
+
+    Returns:
+        A row for each, in order.
+
+    Example:
+        >>> from eyeground.data.preprocessing import Preprocessing
+        >>> from eyeground.data.task import classification
+        >>> from eyeground.model.spec import ModelSpec
+        >>> from eyeground.serve.contract import Contract
+        >>> contract = Contract(ModelSpec("vit_demo_patch8", 2, image_px=32), classification(("normal", "drusen")),
+        ...                     False, Preprocessing(image_px=32), "center", "fundus", "00")
+        >>> class Silent:
+        ...     description = "never asked"
+        ...     def close(self): ...
+        >>> answer_run(Predictor(contract, Silent(), id="00"), [Path("nowhere.png")])[0].quality
+        'cannot grade: unreadable'
+
+    References:
+        Our own.
+    """
+    return _ask(predictor, [_look(path, predictor, slices) for path in run])
+
+
+def _asked(
+    predictor: Predictor, runs: Sequence[Sequence[Path]], slices: str | None, workers: int
+) -> Generator[list[Row], None, None]:
+    """Ask about runs of files, which threads read meanwhile."""
+    with ThreadPoolExecutor(workers) as pool:
+        looked_at = _looked_at(pool, [path for run in runs for path in run], predictor, slices)
+        try:
+            for run in runs:
+                yield _ask(predictor, [next(looked_at) for _ in run])
+        except BaseException:  # Ctrl-C must not wait for what is queued
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _look(path: Path, predictor: Predictor, slices: str | None) -> tuple[Gated, tuple[int, int]]:
+    """Read a file."""
+    # The stamp first: a file that changes while it is read will be read again.
+    stamp = _stamp(path)
+    return gate_file(path, predictor.contract, slices=slices), stamp
+
+
 def _looked_at(
     pool: ThreadPoolExecutor, files: Sequence[Path], predictor: Predictor, slices: str | None
 ) -> Iterator[tuple[Gated, tuple[int, int]]]:
     """Read files ahead of the network, two runs of them at most."""
-
-    def look(path: Path) -> tuple[Gated, tuple[int, int]]:
-        # The stamp first: a file that changes while it is read will be read again.
-        stamp = _stamp(path)
-        return gate_file(path, predictor.contract, slices=slices), stamp
-
     waiting: deque[Future[tuple[Gated, tuple[int, int]]]] = deque()
     queue = iter(files)
     while True:
         while len(waiting) < 2 * predictor.batch_size and (path := next(queue, None)) is not None:
-            waiting.append(pool.submit(look, path))
+            waiting.append(pool.submit(_look, path, predictor, slices))
         if not waiting:
             return
         yield waiting.popleft().result()

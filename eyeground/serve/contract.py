@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,11 @@ from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.task import Head, Task, read_task
 from eyeground.data.volumes import slice_step
 from eyeground.evaluate.answers import answer_columns
-from eyeground.evaluate.calibrate import Calibration
-from eyeground.evaluate.calibration_record import from_record
 from eyeground.images.retinal_image import Modality
 from eyeground.model.spec import ModelSpec
+
+if TYPE_CHECKING:  # scipy's optimizers: half a second that a model without a calibration has no need of
+    from eyeground.evaluate.calibrate import Calibration
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ class Contract:
     modality: Modality
     weights_sha256: str
     titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    calibrations: "Mapping[str, Calibration]" = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         wrong = []
@@ -214,7 +215,16 @@ def read_contract(told: Mapping[str, Any], calibrations: Mapping[str, Mapping[st
                 str(name): {str(language): str(word) for language, word in words.items()}
                 for name, words in told["titles"].items()
             },
-            calibrations={name: from_record(record) for name, record in calibrations.items()},
+            calibrations=_read_calibrations(calibrations),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a contract: {error!r}") from error
+
+
+def _read_calibrations(records: Mapping[str, Mapping[str, Any]]) -> "dict[str, Calibration]":
+    """Read calibrations, where there are any."""
+    if not records:
+        return {}
+    from eyeground.evaluate.calibration_record import from_record
+
+    return {name: from_record(record) for name, record in records.items()}

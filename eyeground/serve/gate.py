@@ -7,12 +7,13 @@ from pathlib import Path
 from eyeground.data.pixels import PixelStore
 from eyeground.data.preprocessing import Pixels, square
 from eyeground.data.volumes import chosen, slice_step
-from eyeground.images.decode import MAX_BYTES, contents, decode
+from eyeground.images.cut import Cut
+from eyeground.images.decode import MAX_BYTES, contents
 from eyeground.images.laterality import eye_from_name, reconcile
 from eyeground.images.quality import cannot_grade, verdict
-from eyeground.images.read import look, read
+from eyeground.images.read import Parcel, fetch, look
 from eyeground.images.refusal import ImageRefused
-from eyeground.images.retinal_image import Eye, Modality, RetinalImage
+from eyeground.images.retinal_image import Eye, Modality
 from eyeground.serve.contract import Contract
 
 
@@ -29,6 +30,7 @@ class Gated:
         squares: What the network will see, one for each B-scan taken; none where nothing can be graded.
         shown: The middle one of them cropped and shrunk, before it became a square; None where there is none.
         problem: Why the file cannot be read at all; empty when it can.
+        cut: Which part of the image as it is decoded ``shown`` is; None where there is none.
 
     Example:
         >>> Gated("a.png", "cannot grade: broken", "", "", "", (), None, "is cut short").graded
@@ -46,6 +48,7 @@ class Gated:
     squares: tuple[Pixels, ...]
     shown: Pixels | None
     problem: str = ""
+    cut: Cut | None = None
 
     @property
     def graded(self) -> bool:
@@ -82,7 +85,9 @@ def gate_file(path: Path, contract: Contract, *, slices: str | None = None, name
     """
     step = slice_step(contract.slices if slices is None else slices)
     called = str(path) if name is None else name
-    return _gated(called, path.name, contract, step, lambda: look(path).slices, lambda number: read(path, slice=number))
+    return _gated(
+        called, path.name, contract, step, lambda: look(path).slices, lambda number: fetch(path, slice=number)
+    )
 
 
 def gate_bytes(data: bytes, contract: Contract, *, name: str, max_bytes: int = MAX_BYTES) -> Gated:
@@ -115,7 +120,7 @@ def gate_bytes(data: bytes, contract: Contract, *, name: str, max_bytes: int = M
         contract,
         slice_step(contract.slices),
         lambda: contents(data, source=name, max_bytes=max_bytes).slices,
-        lambda number: decode(data, source=name, slice=number, max_bytes=max_bytes),
+        lambda number: Parcel(data, name, number, max_bytes=max_bytes),
     )
 
 
@@ -125,24 +130,25 @@ def _gated(
     contract: Contract,
     step: int,
     count: Callable[[], int],
-    open_slice: Callable[[int | None], RetinalImage],
+    fetch_slice: Callable[[int | None], Parcel],
 ) -> Gated:
     """Read the chosen slices; the file's verdict is that of its first slice that can be graded."""
     preprocessing = contract.preprocessing
     store = PixelStore(crop_field=preprocessing.crop_field, store_px=preprocessing.store_px, limit_bytes=0)
-    ready: list[Pixels] = []
+    ready: list[tuple[Pixels, Cut]] = []
     words: list[str] = []
     eyes: set[Eye] = set()
     kinds: set[Modality] = set()
     try:
         for number in chosen(count(), step) if step else (None,):
-            image = open_slice(number)
+            parcel = fetch_slice(number)
+            image = parcel.decode()
             eyes.add(image.eye)
             kinds.add(image.modality)
             words.append(verdict(image, expected=contract.modality) or "good")
             if not cannot_grade(words[-1]):
-                ready.append(store.ready(image))
-        squares = tuple(square(pixels, preprocessing) for pixels in ready)
+                ready.append(store.see(parcel, image))
+        squares = tuple(square(pixels, preprocessing) for pixels, _ in ready)
     except ImageRefused as refused:
         # Half a volume is no answer.
         reason = refused.sentence if refused.reason == "no_such_slice" else refused.reason
@@ -161,5 +167,6 @@ def _gated(
         side.conflict,
         next(iter(modality)) if len(modality) == 1 else "",
         squares,
-        ready[len(ready) // 2] if ready else None,
+        ready[len(ready) // 2][0] if ready else None,
+        cut=ready[len(ready) // 2][1] if ready else None,
     )

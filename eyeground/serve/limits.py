@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from eyeground.serve.refused import Refused
@@ -113,6 +114,7 @@ class UploadLimits:
         waits: Path of the uploads that wait, or several; other requests need no place.
         max_bytes: Longest body. Unit: bytes.
         timeout_s: Longest time for sending it. Unit: s.
+        answer: Makes the answer of a refusal, as ``replies.refuse`` does.
 
     Example:
         >>> async def app(scope, receive, send): ...
@@ -124,8 +126,16 @@ class UploadLimits:
     """
 
     def __init__(
-        self, app: ASGIApp, *, room: WaitingRoom, waits: str | Collection[str], max_bytes: int, timeout_s: float
+        self,
+        app: ASGIApp,
+        *,
+        room: WaitingRoom,
+        waits: str | Collection[str],
+        max_bytes: int,
+        timeout_s: float,
+        answer: Callable[[Refusal, Scope], Response] = refuse,
     ) -> None:
+        self._answer = answer
         self.app, self.room, self.max_bytes, self.timeout_s = app, room, max_bytes, timeout_s
         self.waits = frozenset((waits,) if isinstance(waits, str) else waits)
 
@@ -149,7 +159,7 @@ class UploadLimits:
         except (Refused, _Cut) as refused:
             if begun:
                 raise
-            await _say(refused.reason, scope, body, send)
+            await _say(self._answer(refused.reason, scope), scope, body, send)
 
 
 class _Cut(Exception):
@@ -212,9 +222,9 @@ class _Body:
         return message
 
 
-async def _say(reason: Refusal, scope: Scope, body: _Body, send: Send) -> None:
+async def _say(response: Response, scope: Scope, body: _Body, send: Send) -> None:
     """Answer at once, and listen a little longer: a sender that finds the line cut never reads the answer."""
-    response = refuse(reason, scope, headers={"Connection": "close"})
+    response.headers["Connection"] = "close"
     await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
     await send({"type": "http.response.body", "body": response.body, "more_body": True})
     # Who asked whether to send at all, and was not told to, sends nothing.

@@ -57,6 +57,7 @@ class Explanation:
         evidence: How much of the map lies in each region; none where there are no regions.
         reason: Why there are no regions; empty where there are.
         areas: The regions that a report may name; none without evidence, or where nothing is wrong.
+        frame: How the image as it was cropped and shrunk lies in the square.
         scans: How many B-scans the answer was made from; the middle one is explained.
         similar: The most similar training cases, where they are known.
 
@@ -71,6 +72,7 @@ class Explanation:
     evidence: tuple[Region, ...]
     reason: str
     areas: tuple[str, ...]
+    frame: Frame
     scans: int
     similar: tuple[Case, ...]
 
@@ -193,8 +195,9 @@ class Looker:
         ill = not healthy_answer(asked, index) and not healthy_answer(asked, self._given(asked, answer))
         areas = abnormal_areas(measured, positive=ill, reason=found.reason)
         return Explanation(
-            heat, asked, index, anatomy, tuple(measured), found.reason, tuple(areas), len(gated.squares), tuple(similar)
-        )
+            heat, asked, index, anatomy, tuple(measured), found.reason, tuple(areas), frame, len(gated.squares),
+            tuple(similar),
+        )  # fmt: skip
 
     def picture(self, gated: Gated, explanation: Explanation, *, language: Language = "en") -> bytes:
         """Draw an explanation over its image.

@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -39,6 +40,7 @@ class SecurityHeaders:
 
     Args:
         app: Whose answers.
+        more: Headers beside those.
 
     Example:
         >>> async def app(scope, receive, send): ...
@@ -49,14 +51,14 @@ class SecurityHeaders:
         OWASP Secure Headers Project; Content Security Policy Level 3.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, *, more: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.app, self._headers = app, {**HEADERS, **more}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def guarded_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)
 

@@ -25,6 +25,7 @@ def run(
     listening: Callable[[str], None],
     graceful_s: int = 30,
     head_s: float = Impatient.head_s,
+    proxies: tuple[str, ...] = (),
 ) -> None:
     """Serve until asked to stop (SIGINT, SIGTERM); prints nothing and keeps no access log.
 
@@ -38,6 +39,7 @@ def run(
         listening: Is told the URL as soon as requests are taken.
         graceful_s: How long requests that have begun may go on after a stop. Unit: s.
         head_s: How long a sender may take for the head of a request. Unit: s.
+        proxies: Addresses that are believed when they say for whom they ask (``X-Forwarded-For``).
 
     Raises:
         OSError: If the address is not this machine's or the port is taken.
@@ -70,7 +72,8 @@ def run(
             lifespan="on",
             log_config=None,
             access_log=False,
-            proxy_headers=False,  # who stands before us is not known, so nobody is believed
+            proxy_headers=bool(proxies),  # whoever is not known is not believed
+            forwarded_allow_ips=list(proxies),
             server_header=False,
             backlog=_BACKLOG,
             timeout_keep_alive=5,

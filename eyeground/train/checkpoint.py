@@ -51,6 +51,33 @@ class Checkpoint:
     sha256: Mapping[str, str]
     best_step: int | None = None
 
+    def differences(self, model: Mapping[str, Any]) -> list[str]:
+        """Name what makes this another task than one at hand.
+
+        Args:
+            model: What is stored with the weights now; ``places`` may differ.
+
+        Returns:
+            Keys, short values with both.
+        """
+        now = json.loads(json.dumps({**model, "places": None}))
+        return _differences({**self.model, "places": None}, now)
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name what differs, one level deep, short values with both."""
+    told: list[str] = []
+    for key in sorted({*before, *now}):
+        then, current = before.get(key), now.get(key)
+        if then == current:
+            continue
+        if isinstance(then, Mapping) and isinstance(current, Mapping):
+            told += _differences(then, current)
+        else:
+            both = f" ({then} then, {current} now)"
+            told.append(key + (both if len(both) < 80 else ""))
+    return list(dict.fromkeys(told))
+
 
 class Checkpoints:
     """The checkpoints of one run: the newest few, and the best.

@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 
 from eyeground.data.augment import Augmentation, draws, mix
 from eyeground.data.loader import EvaluationImages, training_batches
+from eyeground.data.order import in_pairs
 from eyeground.data.pixels import PixelSource
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
 from eyeground.data.task import Task
 from eyeground.model.engine import Engine
+from eyeground.model.processes import ALONE, Processes
 from eyeground.train.checkpoint import Checkpoints
 from eyeground.train.journal import Journal
 from eyeground.train.loop import MicroBatch, Pace, Progress, Run, TrainingFailed, Verdict, Watcher, run
 from eyeground.train.schedule import scaled_learning_rate, warm_restarts, warmup_cosine
+from eyeground.train.sharing import rows_of_all
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def predict_all(
     *,
     task: Task,
     batch_size: int,
-    seen: Callable[[int], None] | None = None,
+    seen: Callable[[int], None] = lambda images: None,
+    processes: Processes = ALONE,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Predict a whole set.
 
@@ -80,6 +84,7 @@ def predict_all(
         task: What is asked of each image.
         batch_size: Images per batch.
         seen: Told after each batch how many images it held.
+        processes: Who works.
 
     Returns:
         Scores (N, S), truth (N, H) with NaN where not known, and the plain mean over batches of the task's loss (NaN
@@ -101,21 +106,19 @@ def predict_all(
     References:
         Our own.
     """
-    scores, truth, losses = [], [], []
-    for batch in images.batches(batch_size):
-        predicted = engine.predict(batch.images).astype(np.float64)
-        scores.append(predicted)
-        truth.append(batch.truth)
-        losses.append(task.loss(predicted, batch.truth))
-        if seen:
-            seen(len(batch.truth))
-    found, known = np.concatenate(scores), [loss for loss in losses if not math.isnan(loss)]
+    found = rows_of_all(images, engine.predict, batch_size=batch_size, processes=processes, seen=seen).astype(
+        np.float64
+    )
     if not np.isfinite(found).all():
         raise TrainingFailed(
             "the network answers NaN: its weights are spoiled. Earlier checkpoints are sound. "
             "Try a lower lr or blr, a longer warm-up, clip_norm=1, or precision=fp32"
         )
-    return found, np.concatenate(truth), float(np.mean(known)) if known else float("nan")
+    truth = np.array([sample.truth for sample in images.samples])
+    starts = range(0, len(truth), batch_size)
+    losses = [task.loss(found[start : start + batch_size], truth[start : start + batch_size]) for start in starts]
+    known = [loss for loss in losses if not math.isnan(loss)]
+    return found, truth, float(np.mean(known)) if known else float("nan")
 
 
 def finetune(
@@ -147,6 +150,7 @@ def finetune(
     stop_wanted: Callable[[], bool] = lambda: False,
     order: Callable[[int], NDArray[np.int64]] | None = None,
     epoch_begins: Callable[[int], None] = lambda epoch: None,
+    processes: Processes = ALONE,
 ) -> Progress:
     """Fine-tune a network, or go on with it where a run in the same folder stopped.
 
@@ -162,7 +166,7 @@ def finetune(
         augmentation: What is drawn in training.
         learning_rate: Its course.
         epochs: Length of the run.
-        batch_size: Images per micro-batch.
+        batch_size: Images per micro-batch, of all processes together.
         watcher: Sees the run go on.
         model: Stored with the weights: what is needed to predict.
         accumulation: Micro-batches per optimizer step.
@@ -178,12 +182,13 @@ def finetune(
         stop_wanted: True = save and stop.
         order: Which samples an epoch holds, from its number from 0; always as many. None = all of them, shuffled.
         epoch_begins: Told the epoch, from 0, before its first step, and again when a run goes on in the middle of it.
+        processes: Who trains; the engine's.
 
     Returns:
-        Where the run ended.
+        Where the run ended; the first process alone comes back.
 
     Raises:
-        ValueError: If the training set does not fill one step.
+        ValueError: If the training set does not fill one step, or a batch cannot be shared among the processes.
         Interrupted: If it was asked to stop.
         TrainingFailed: If the loss is not finite.
         CheckpointError: If a checkpoint cannot be written.
@@ -198,6 +203,12 @@ def finetune(
             f"{images} training images do not fill one step of {batch_size} x {accumulation}; "
             "lower batch_size or accumulation"
         )
+    if (mixup or cutmix) and not in_pairs(batch_size, world=processes.world):
+        raise ValueError(
+            f"mixup and CutMix pair the images of a batch: {processes.world} processes need a batch_size of "
+            f"{2 * processes.world} or more, not {batch_size}"
+        )
+    places = processes.share(batch_size).tolist()
     steps_per_epoch = micro_batches // accumulation
     # An epoch is a whole number of steps, so that accumulation never reaches over into the next.
     usable = steps_per_epoch * accumulation
@@ -215,18 +226,23 @@ def finetune(
             first_batch=first,
             workers=workers,
             order=order,
+            places=places,
         )
         for batch in batches:
             if batch.index < usable:
                 with draws(seed, batch.epoch, "mix", batch.index):
                     yield mix(batch.images, task.targets(batch.truth), mixup_alpha=mixup, cutmix_alpha=cutmix)
 
+    def judge(trained: Engine) -> Verdict:
+        answers = predict_all(trained, validation, task=task, batch_size=batch_size, processes=processes)
+        return processes.first(lambda: score(*answers))
+
     journal = Journal(folder / "journal.jsonl", tensorboard=folder / "tensorboard" if tensorboard else None)
     parts = Run(
         engine=engine,
         stream=stream,
         learning_rate=lambda e: learning_rate.at(e, epochs=epochs, effective_batch=batch_size * accumulation),
-        validate=lambda e: score(*predict_all(e, validation, task=task, batch_size=batch_size)),
+        validate=judge,
         checkpoints=Checkpoints(folder / "checkpoints", keep=keep_checkpoints),
         journal=journal,
         pace=Pace(
@@ -236,12 +252,14 @@ def finetune(
             patience=patience,
             checkpoint_seconds=checkpoint_seconds,
             checkpoint_steps=checkpoint_steps,
+            images_per_step=batch_size * accumulation,
         ),
         model=model,
         seed=seed,
         watcher=watcher,
         stop_wanted=stop_wanted,
         epoch_begins=epoch_begins,
+        processes=processes,
     )
     try:
         return run(parts)

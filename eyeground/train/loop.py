@@ -1,20 +1,23 @@
 """The training loop: steps, validation, checkpoints; it can be left and taken up again at any step."""
 
-import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyeground.model.engine import Learning, LossNotFinite
+from eyeground.model.processes import ALONE, Processes
 from eyeground.train.checkpoint import Checkpoint, Checkpoints
 from eyeground.train.journal import Journal
 
-MicroBatch = tuple[NDArray[np.float32], ...]  # images (N, 3, H, W), then targets (N, K) or a second view
+# Images (N, 3, H, W), then targets (N, K) or a second view; of several processes each has its share.
+MicroBatch = tuple[NDArray[np.float32], ...]
 
 
 class Interrupted(RuntimeError):
@@ -113,6 +116,7 @@ class Pace:
         checkpoint_seconds: Save when this much time has passed; 0 = at the end of epochs only. Unit: s.
         checkpoint_steps: Save after every so many steps; 0 = no.
         journal_steps: Write a journal line every so many steps.
+        images_per_step: Images of a step, of all processes together; 0 = those that this one sees.
 
     Example:
         >>> Pace(epochs=2, steps_per_epoch=10).steps
@@ -129,6 +133,7 @@ class Pace:
     checkpoint_seconds: float = 120.0
     checkpoint_steps: int = 0
     journal_steps: int = 1
+    images_per_step: int = 0
 
     @property
     def steps(self) -> int:
@@ -158,6 +163,7 @@ class Run(Generic[E]):
         stop_wanted: Asked after every step; True = save and stop.
         epoch_begins: Told the epoch, from 0, before its first step, and again when a run goes on in the middle of it.
         examine: Looks at every step's journal line; gives what to add to it, and why to end the run, if so.
+        processes: Who runs. All learn and validate; the first alone saves, writes, examines and is watched.
 
     References:
         Our own.
@@ -178,28 +184,55 @@ class Run(Generic[E]):
     examine: Callable[[Mapping[str, Any]], tuple[Mapping[str, Any], TrainingFailed | None]] = field(
         default=lambda line: ({}, None)
     )
+    processes: Processes = ALONE
+
+
+class _Nobody:
+    """Watches nothing."""
+
+    def step(self, **told: Any) -> None:
+        """One optimizer step was taken."""
+
+    def epoch(self, **told: Any) -> None:
+        """One epoch was validated."""
 
 
 def run(parts: Run[E]) -> Progress:
     """Train to the end, from the newest checkpoint if there is one.
 
-    What is learned does not depend on where the run was interrupted: data, learning rate and every random draw are
-    functions of the step, and a checkpoint holds the rest.
+    What is learned does not depend on where the run was interrupted, nor on how many processes share the work: data,
+    learning rate and every random draw are functions of the step, and a checkpoint holds the rest.
 
     Args:
         parts: What the run is made of.
 
     Returns:
-        Where it ended.
+        Where it ended. Of several processes the first alone comes back, also with an error that all of them share.
 
     Raises:
-        Interrupted: If ``stop_wanted`` said so; a checkpoint was written.
+        Interrupted: If ``stop_wanted`` said so, in any process; a checkpoint was written.
         TrainingFailed: If the loss is not finite; the last sound checkpoint stays.
         CheckpointError: If a checkpoint cannot be written.
+        ProcessLost: If another process has ended or answers no more.
 
     References:
         Our own.
     """
+    if parts.processes.rank:
+        nowhere = Journal(Path(os.devnull))
+        parts = replace(parts, journal=nowhere, watcher=_Nobody(), examine=lambda line: ({}, None))
+    try:
+        with parts.processes.guard():
+            progress = _run(parts)
+    except (Interrupted, TrainingFailed):
+        parts.processes.part()
+        raise
+    parts.processes.part()
+    return progress
+
+
+def _run(parts: Run[E]) -> Progress:
+    """Train to the end."""
     pace, progress = parts.pace, _take_up(parts)
     if progress.finished:
         return progress
@@ -212,18 +245,21 @@ def run(parts: Run[E]) -> Progress:
             begun = progress.epoch
             parts.epoch_begins(begun)
         group = [next(batches) for _ in range(pace.accumulation)]
-        _step(parts, progress, group)
+        failure = _step(parts, progress, group)
         now = time.monotonic()
         progress.seconds = spent_before + now - started
-        stopping = parts.stop_wanted()
+        late = pace.checkpoint_seconds > 0 and now - saved >= pace.checkpoint_seconds
+        # What one process wishes or finds, all do after the same step.
+        stopping, late, failed = map(bool, parts.processes.total(parts.stop_wanted(), late, failure is not None))
+        if failed:
+            raise failure or TrainingFailed("the first process says why")
         if progress.steps_in_epoch == pace.steps_per_epoch:
             _end_epoch(parts, progress)
             progress.seconds = spent_before + time.monotonic() - started
             progress.finished = progress.epoch == pace.epochs or _out_of_patience(progress, pace.patience)
             due = True
         else:
-            due = bool(pace.checkpoint_steps) and progress.step % pace.checkpoint_steps == 0
-            due = due or (pace.checkpoint_seconds > 0 and now - saved >= pace.checkpoint_seconds)
+            due = late or (bool(pace.checkpoint_steps) and progress.step % pace.checkpoint_steps == 0)
         if due or stopping:
             _save(parts, progress)
             saved = time.monotonic()
@@ -237,7 +273,12 @@ def run(parts: Run[E]) -> Progress:
 
 def _take_up(parts: Run[E]) -> Progress:
     """Load the newest checkpoint, or begin."""
-    found = parts.checkpoints.newest()
+    processes = parts.processes
+    newest = processes.together(parts.checkpoints.newest)
+    # The first's counts: a shared file system may show another process an older state.
+    step = processes.every(newest.step if newest else None)[0]
+    same = newest is not None and newest.step == step
+    found = None if step is None else processes.together(lambda: newest if same else parts.checkpoints.read(step))
     if found is None:
         parts.journal.cut(0)
         parts.journal.write("start", steps=parts.pace.steps, engine=parts.engine.description)
@@ -253,8 +294,7 @@ def _take_up(parts: Run[E]) -> Progress:
 
 def _check_same_task(parts: Run[E], found: Checkpoint) -> None:
     """Refuse a checkpoint of another network, other classes, another preprocessing or another length of epochs."""
-    now = json.loads(json.dumps({**parts.model, "places": None}))
-    other = _differences({**found.model, "places": None}, now)
+    other = found.differences(parts.model)
     if found.progress["steps_per_epoch"] != parts.pace.steps_per_epoch:
         other.append(f"steps per epoch ({found.progress['steps_per_epoch']} then, {parts.pace.steps_per_epoch} now)")
     if other:
@@ -264,23 +304,8 @@ def _check_same_task(parts: Run[E], found: Checkpoint) -> None:
         )
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Name what differs, one level deep, short values with both."""
-    told: list[str] = []
-    for key in sorted({*before, *now}):
-        then, current = before.get(key), now.get(key)
-        if then == current:
-            continue
-        if isinstance(then, Mapping) and isinstance(current, Mapping):
-            told += _differences(then, current)
-        else:
-            both = f" ({then} then, {current} now)"
-            told.append(key + (both if len(both) < 80 else ""))
-    return list(dict.fromkeys(told))
-
-
-def _step(parts: Run[E], progress: Progress, group: Sequence[MicroBatch]) -> None:
-    """Take one optimizer step."""
+def _step(parts: Run[E], progress: Progress, group: Sequence[MicroBatch]) -> TrainingFailed | None:
+    """Take one optimizer step; give why the run should end after it, if so."""
     pace = parts.pace
     before = time.monotonic()
     epoch = progress.epoch + progress.steps_in_epoch / pace.steps_per_epoch
@@ -289,23 +314,23 @@ def _step(parts: Run[E], progress: Progress, group: Sequence[MicroBatch]) -> Non
         loss = parts.engine.train_step(group, lr=lr, seed=(parts.seed << 32) + progress.step)
     except LossNotFinite as error:
         raise TrainingFailed(
-            f"{error} at step {progress.step + 1} (epoch {epoch:.2f}, learning rate {lr:.3g}). Nothing was learned "
-            "from this step and the last checkpoint is sound. Try a lower lr or blr, a longer warm-up, clip_norm=1, or "
+            f"{error} at step {progress.step + 1} (epoch {epoch:.2f}, learning rate {lr:.3g}). Nothing of this step is "
+            "kept, and the last checkpoint is sound. Try a lower lr or blr, a longer warm-up, clip_norm=1, or "
             "precision=fp32"
         ) from error
     progress.step += 1
     progress.steps_in_epoch += 1
     progress.loss_sum += loss
-    images = sum(len(batch[0]) for batch in group)
+    images = pace.images_per_step or sum(len(batch[0]) for batch in group)
     line = {"step": progress.step, "epoch": round(epoch, 6), "loss": loss, "lr": lr}
     more, failure = parts.examine(line)
     if progress.step % pace.journal_steps == 0 or failure:
         seconds = time.monotonic() - before
         rate = round(images / seconds, 1) if seconds else None
         parts.journal.write("step", **line, **more, images_per_s=rate)
-    if failure:
-        raise failure
-    parts.watcher.step(step=progress.step, steps=pace.steps, images=images, loss=loss, lr=lr)
+    if not failure:
+        parts.watcher.step(step=progress.step, steps=pace.steps, images=images, loss=loss, lr=lr)
+    return failure
 
 
 def _end_epoch(parts: Run[E], progress: Progress) -> None:
@@ -349,10 +374,13 @@ def _out_of_patience(progress: Progress, patience: int) -> bool:
 def _save(parts: Run[E], progress: Progress) -> None:
     """Write a checkpoint that knows how long the journal was."""
     progress.journal_bytes = parts.journal.size_bytes()
-    parts.checkpoints.save(
-        step=progress.step,
-        state=parts.engine.state(),
-        progress=asdict(progress),
-        model=parts.model,
-        best_step=progress.best_step,
+    state = parts.engine.state()
+    parts.processes.first(
+        lambda: parts.checkpoints.save(
+            step=progress.step,
+            state=state,
+            progress=asdict(progress),
+            model=parts.model,
+            best_step=progress.best_step,
+        )
     )

@@ -12,6 +12,7 @@ from eyeground.data.pixels import PixelSource
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
 from eyeground.model.engine import LossNotFinite, Pretraining
+from eyeground.model.processes import ALONE, Processes
 from eyeground.train.checkpoint import Checkpoints
 from eyeground.train.finetune import LearningRate
 from eyeground.train.health import Finding, Health, measure
@@ -43,6 +44,7 @@ def pretrain(
     tensorboard: bool = True,
     stop_wanted: Callable[[], bool] = lambda: False,
     warn: Callable[[Finding], None] = lambda finding: None,
+    processes: Processes = ALONE,
 ) -> tuple[Progress, Health]:
     """Pre-train a network, or go on with it where a run in the same folder stopped.
 
@@ -52,14 +54,15 @@ def pretrain(
         engine: The network with its optimizer.
         samples: What to learn from; labels are not looked at.
         contrastive: Whether the engine wants two views of every image.
-        judge: Judges the features after each epoch; NaN selects nothing, so that the last epoch is kept.
+        judge: Judges the features after each epoch, asked in every process at once; NaN selects nothing, so that the
+            last epoch is kept.
         folder: The run's folder; journal and checkpoints go there.
         pixels: Gives a sample's pixels.
         preprocessing: How pixels reach the network.
         augmentation: What is drawn.
         learning_rate: Its course.
         epochs: Length of the run.
-        batch_size: Images per micro-batch.
+        batch_size: Images per micro-batch, of all processes together.
         watcher: Sees the run go on.
         model: Stored with the weights: what is needed to use them.
         accumulation: Micro-batches per optimizer step.
@@ -71,12 +74,14 @@ def pretrain(
         tensorboard: Write TensorBoard's files too.
         stop_wanted: True = save and stop.
         warn: Told of every finding as it is made.
+        processes: Who trains; the engine's.
 
     Returns:
-        Where the run ended, and its health. A run that had to stop has ``finished`` unset.
+        Where the run ended, and its health; the first process alone comes back. A run that had to stop has
+        ``finished`` unset.
 
     Raises:
-        ValueError: If the images do not fill one step.
+        ValueError: If the images do not fill one step, or a batch cannot be shared among the processes.
         Interrupted: If it was asked to stop.
         TrainingFailed: If the checkpoint there belongs to another run.
         CheckpointError: If a checkpoint cannot be written.
@@ -90,6 +95,7 @@ def pretrain(
             f"{len(samples)} images do not fill one step of {batch_size} x {accumulation}; "
             "lower batch_size or accumulation"
         )
+    places = processes.share(batch_size).tolist()
     steps_per_epoch = micro_batches // accumulation
     usable = steps_per_epoch * accumulation
 
@@ -106,6 +112,7 @@ def pretrain(
             first_batch=first,
             workers=workers,
             views=2 if contrastive else 0,
+            places=places,
         )
         for batch in batches:
             if batch.index < usable:
@@ -133,12 +140,14 @@ def pretrain(
             accumulation=accumulation,
             checkpoint_seconds=checkpoint_seconds,
             checkpoint_steps=checkpoint_steps,
+            images_per_step=batch_size * accumulation,
         ),
         model=model,
         seed=seed,
         watcher=watcher,
         stop_wanted=stop_wanted,
         examine=watch.examine,
+        processes=processes,
     )
     progress = Progress(steps_per_epoch=steps_per_epoch)
     try:

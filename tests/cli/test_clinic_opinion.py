@@ -38,6 +38,12 @@ def test_words_that_cannot_be_kept_are_refused(words: str) -> None:
             opinion_of(view("report"), **given)  # type: ignore[arg-type]
 
 
+def test_a_narrative_that_is_stored_stays() -> None:
+    stored = {"revision": 1, "signed_at": "", "opinion": {"conclusion": "so", "narrative": "the whole story"}}
+    told = opinion_of(view("check") | {"reviews": [stored]}, conclusion="otherwise")
+    assert (told.conclusion, told.narrative) == ("otherwise", "the whole story")
+
+
 def test_lines_and_any_script_are_kept() -> None:
     words = "右眼\n\tNPDR, 2\u00a0× — ok\u3000👁"
     assert opinion_of(view("check"), conclusion=words).conclusion == words

@@ -8,7 +8,10 @@ from sqlalchemy import select, update
 
 from eyeground.cli.clinic_messages import NotInTime
 from eyeground.cli.clinic_signing import amend_case, preview, save_draft, sign_case, wait_for_answer
+from eyeground.clinic.clock import now
+from eyeground.clinic.db.opinions import Draft
 from eyeground.clinic.db.tables import Outgoing
+from eyeground.clinic.drafts import LLM
 from eyeground.clinic.records import EyeReview, Opinion
 from eyeground.clinic.reviews import Doctor
 from eyeground.clinic.service import Service
@@ -65,7 +68,12 @@ def test_what_is_shown_before_signing_is_what_goes_out(grade: int, tmp_path: Pat
         view = case_view(session, case_id)
     keys = {f"{each['part']}/{each['eye']}" for each in view["images"]}
     eyes = {key: EyeReview(findings={"DR": grade}, reason="I see it so") for key in keys}
-    save_draft(service, view, Opinion(eyes=eyes, conclusion="So", recommendation="So"), doctor=DOCTOR)
+    story = "Both eyes were seen, and this is what was found."
+    with service.database.write() as work:
+        made = {"language": "en", "by": LLM, "texts": {"narrative": story}, "made_at": now(), "facts_sha256": "a"}
+        work.session.add(Draft(case_id=case_id, revision=1, **made))
+    spoken = Opinion(eyes=eyes, conclusion="So", recommendation="So", narrative=story)
+    save_draft(service, view, spoken, doctor=DOCTOR)
     shown = preview(service, case_id, doctor=DOCTOR)
     sign_case(service, case_id, version=None, doctor=DOCTOR, yes=True)
     work_off(service, [])
@@ -74,4 +82,5 @@ def test_what_is_shown_before_signing_is_what_goes_out(grade: int, tmp_path: Pat
     assert {name: shown[name] for name in shown if name not in ("doctor_review", "report")} == {
         name: answer[name] for name in answer if name not in ("doctor_review", "report")
     }
+    assert [str(told["report"]).count("drafted by AI") for told in (shown, answer)] == [1, 1]
     service.close()

@@ -107,3 +107,30 @@ def test_every_shipped_config_loads_and_says_how_to_run_it(path: Path, monkeypat
         for way in config.ways:
             values = {**config.finetune, **init.finetune, **way.finetune}
             assert check_config(values, where=init.name).epochs >= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "told"),
+    [
+        (("step_in_backward=true", "accumulation=2", "clip_norm=1"), FinetuneConfig,
+         "step_in_backward needs accumulation=1, not 2, clip_norm=0, not 1"),
+        (("step_in_backward=true", "devices=2"), FinetuneConfig, "needs devices=1, not 2"),
+        (("engine=paddle", "devices=2", "compiled=true"), FinetuneConfig,
+         "engine=paddle does not offer compiled, devices=2"),
+        (("method=simclr", "step_in_backward=true"), PretrainConfig, "step_in_backward is for method: mae"),
+        (("method=simclr", "compiled=true"), PretrainConfig, "compiled is for method: mae"),
+        (("strategy=zero",), FinetuneConfig, "strategy: input should be 'auto', 'ddp' or 'fsdp'"),
+    ],
+)  # fmt: skip
+def test_ways_to_train_that_do_not_go_together_are_refused(
+    words: tuple[str, ...], kind: type[FinetuneConfig | PretrainConfig], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        load_config(write(tmp_path, "data: x\n"), words, kind=kind)
+
+
+def test_a_comparison_makes_each_run_in_one_process() -> None:
+    inits = [{"name": "a", "pretrain": "p.yaml", "pretrain_keys": {"devices": 4}}]
+    values = {"finetune": {"data": "x", "devices": 2}, "inits": inits}
+    with pytest.raises(ConfigError, match=r"devices=2: a comparison makes each run in one process.*devices=4"):
+        check_config(values, where="c.yaml", kind=CompareConfig)

@@ -1,12 +1,14 @@
 """A bundle as a grader: what its heads say under the contracts' names, checked against a mapping by hand."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from eyeground.clinic.bundle_grader import BundleGrader, covered
 from eyeground.clinic.findings import FINDINGS
@@ -17,12 +19,17 @@ from eyeground.evaluate.calibrate import Calibration
 from eyeground.evaluate.confidence import Estimate
 from eyeground.evaluate.conformal import ConformalSets
 from eyeground.evaluate.thresholds import Positive, Threshold
+from eyeground.explain.anatomy import Anatomy
+from eyeground.explain.frame import Frame
+from eyeground.explain.heat_map import HeatMap
+from eyeground.model.torch.engine import TorchEngine
 from eyeground.model.torch.network import build
 from eyeground.model.weights import write_weights
 from eyeground.pick import pick
-from eyeground.serve.answering import Looked
 from eyeground.serve.contract import Contract
+from eyeground.serve.engine_runtime import EngineRuntime
 from eyeground.serve.gate import Gated, gate_bytes
+from eyeground.serve.looking import Explanation, Looker
 from eyeground.serve.predictor import Answer, Predictor
 
 from .pictures import SCREENING7, contract_of, dicom, encoded, photograph
@@ -216,18 +223,84 @@ def test_what_cannot_be_graded_is_not_answered_but_tells_its_eye() -> None:
     assert silent.read(encoded(photograph()), name="a.png").quality == "cannot grade: the network gave no number"
 
 
+def explanation(contract: Contract, head: int, said: int, areas: tuple[str, ...] = ()) -> Explanation:
+    """What a looker says that finds all in one place."""
+    values = np.zeros((32, 32), np.float32)
+    values[8, 24] = 1024.0
+    frame = Frame(64, 64, contract.preprocessing)
+    heat, anatomy = HeatMap(values, "m", "t"), Anatomy(None, None, "none")
+    return Explanation(heat, contract.task.heads[head], said, anatomy, (), "", areas, frame, 1, ())
+
+
 def test_areas_are_those_that_reports_can_name() -> None:
     asked = []
+    contract: Contract = contract_of()
 
-    def look(gated: Gated, answer: Answer) -> Looked | None:
+    def look(gated: Gated, answer: Answer) -> Explanation:
         asked.append(answer.gated is gated)
-        return Looked("m", b"", ("macula", "somewhere"), {})
+        return explanation(contract, 6, 3, ("macula", "somewhere"))
 
     runtime = Says(*(3.0,) * SCREENING7.outputs)
-    contract: Contract = contract_of()
     grader = BundleGrader(Predictor(contract, runtime, id="x"), look=look, title="x")
-    assert grader.read(encoded(photograph()), name="a.png").areas == ("macula",)
+    reading = grader.read(encoded(photograph()), name="a.png")
+    assert (reading.areas, reading.heat_of) == (("macula",), "DR")
     assert grader.read(b"nothing", name="a.png").areas == ()
     assert asked == [True]
     grader.close()
     assert runtime.closed
+
+
+@pytest.mark.parametrize(
+    ("task", "head", "said", "about"),
+    [
+        (SCREENING7, 0, 1, "AMD"), (SCREENING7, 0, 0, "AMD"), (SCREENING7, 6, 0, "DR"), (SCREENING7, 5, 1, "RVO"),
+        (PHANTOMS, 0, 0, "AMD"), (PHANTOMS, 0, 2, "DR"), (PHANTOMS, 0, 5, "GLA"), (PHANTOMS, 0, 6, "AMD"),
+        (PHANTOMS, 0, 7, "AMD"),
+    ],
+)  # fmt: skip
+def test_a_map_is_about_the_finding_that_its_answer_means(task: Task, head: int, said: int, about: str) -> None:
+    contract = contract_of(task)
+    predictor = Predictor(contract, Says(*(0.5,) * task.outputs), id="x")
+    grader = BundleGrader(predictor, look=lambda *_: explanation(contract, head, said), title="x")
+    assert grader.read(encoded(photograph()), name="a.png").heat_of == about
+
+
+def test_a_map_covers_the_whole_image_and_what_cannot_be_graded_has_none() -> None:
+    contract = contract_of()
+    predictor = Predictor(contract, Says(*(0.5,) * SCREENING7.outputs), id="x")
+    grader = BundleGrader(predictor, look=lambda *_: explanation(contract, 0, 1), title="x")
+    wide = np.zeros((192, 600, 3), np.uint8)
+    wide[:, 300:492] = photograph()
+    heat = np.asarray(Image.open(BytesIO(grader.read(encoded(wide), name="a.png").heat)))
+    assert heat.shape == (164, 512)
+    assert not heat[:, :250].any()
+    assert heat[:, 256:420].any()
+    assert grader.read(encoded(np.zeros_like(wide)), name="a.png").heat == b""
+    assert grader.read(b"nothing", name="a.png").heat == b""
+
+
+def test_the_network_s_own_maps_are_kept() -> None:
+    contract = contract_of()
+    engine = TorchEngine(contract.spec, device="cpu", precision="fp32", seed=3)
+    predictor = Predictor(contract, EngineRuntime(engine, contract.task), id="seven")
+    grader = BundleGrader(predictor, look=Looker(contract, engine).explain, title="seven v1")
+    reading = grader.read(encoded(photograph("dr4", seed=2)), name="a.png")
+    heat = np.asarray(Image.open(BytesIO(reading.heat)))
+    assert heat.shape == (192, 192)
+    assert 0 < np.count_nonzero(heat) < heat.size / 2
+    assert reading.heat_of in grader.offers
+
+
+def test_the_camera_is_told_of_every_image_that_names_it() -> None:
+    grader = grader_of(SCREENING7, *(0.5,) * SCREENING7.outputs)
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = "Topcon\0", " TRC-NW400 "
+    out = BytesIO()
+    Image.fromarray(photograph()).save(out, "JPEG", quality=95, exif=exif)
+    assert grader.read(out.getvalue(), name="a.jpg").device == "Topcon TRC-NW400"
+    dark = BytesIO()
+    Image.fromarray(np.zeros((192, 192, 3), np.uint8)).save(dark, "JPEG", exif=exif)
+    told = grader.read(dark.getvalue(), name="a.jpg")
+    assert (told.quality.startswith("cannot grade"), told.device) == (True, "Topcon TRC-NW400")
+    assert grader.read(encoded(photograph()), name="a.png").device == ""
+    assert grader.read(b"nothing", name="a.png").device == ""

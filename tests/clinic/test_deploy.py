@@ -13,6 +13,7 @@ import typer
 import yaml
 
 from eyeground.cli.main import app
+from eyeground.clinic.safety import listening_faults
 from eyeground.clinic.settings import PREFIX, Settings, read_settings
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +105,7 @@ def test_the_example_of_an_environment_file_names_settings_and_no_secret() -> No
     lines = (DEPLOY / "clinic.env.example").read_text("utf-8").splitlines()
     told = [line.lstrip("#").partition("=") for line in lines if re.match(r"#?[A-Z_]+=", line)]
     assert {name for name, _, _ in told} <= SETTINGS
-    assert [value for name, _, value in told if name.endswith("SECRET")] == [""]
+    assert {value for name, _, value in told if name.endswith("SECRET")} == {""}
 
 
 def environments(service: Mapping[str, Any]) -> dict[str, str]:
@@ -130,12 +131,20 @@ def test_compose_names_settings_and_holds_no_secret() -> None:
 def test_compose_s_settings_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """As Compose would fill them in, the service takes them."""
     filled = {"CLINIC_SECRET": "a phrase of this test", "POSTGRES_PASSWORD": "p", "RABBITMQ_PASSWORD": "r"}
-    for key, value in environments(compose()["services"]["web"]).items():
+    filled["PUBLIC_URL"] = "https://eyes.example"
+    services = compose()["services"]
+    for key, value in environments(services["web"]).items():
         found = re.sub(r"\$\{(\w+)(:-([^}]*)|:\?[^}]*)?\}", lambda named: filled.get(named[1], named[3] or "x"), value)
         monkeypatch.setenv(key, found)
     settings = read_settings()
     assert settings.database_url == "postgresql+psycopg://eyeground:p@postgres/eyeground"
     assert settings.queue_url == "amqp://eyeground:r@rabbitmq/"
+    host = services["web"]["command"][2]
+    told = {"demo": settings.demo, "trusted_proxies": settings.trusted_proxies}
+    assert listening_faults(host, public_url=settings.public_url, **told) == []
+    [network] = compose()["networks"]["default"]["ipam"]["config"]
+    assert settings.proxies == (network["subnet"],), "whoever comes in by the port comes from there"
+    assert listening_faults(host, public_url="", demo=False) != [], "it listens for other machines"
 
 
 def test_compose_s_commands_are_commands_and_every_server_is_watched() -> None:

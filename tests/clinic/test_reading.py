@@ -3,12 +3,18 @@
 import base64
 import json
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 from sqlalchemy import select
 
+from eyeground.clinic.answering import answer_of
+from eyeground.clinic.blobs.store import digest_of
+from eyeground.clinic.cases import find
+from eyeground.clinic.db.opinions import HeatMap
 from eyeground.clinic.db.tables import Case, DeadLetter, Finding, Job, Outgoing
 from eyeground.clinic.grader import Grader, Reading
 from eyeground.clinic.intake import Arrived
@@ -115,13 +121,22 @@ def test_a_case_that_failed_is_placed_and_cannot_be_signed_without_a_verdict(ser
     assert found["held"] == ["fundus/0"]
     with pytest.raises(OutOfTurn, match="decide that first"):
         service.reviews.sign(case_id, Opinion(conclusion="c"), version=found["version"], doctor=LI)
-    service.reviews.decide_eye(case_id, 0, "OD", version=found["version"], doctor=LI)
+    service.reviews.decide_eyes(case_id, {0: "OD"}, version=found["version"], doctor=LI)
     rested(service, [ConstantGrader(fault=RuntimeError("no"))], tries=2)
     found = view(service, case_id)
     assert (found["held"], found["unavailable"]["fundus/OD"]) == ([], "failed")
     with pytest.raises(OpinionRefused, match="fundus/OD: give findings") as refused:
         service.reviews.sign(case_id, Opinion(conclusion="c"), version=found["version"], doctor=LI)
     assert "fundus/OS: give findings" in str(refused.value)
+    # What the doctor found is what counts, though no model answered; what he leaves open he has left open.
+    eyes = {"fundus/OD": EyeReview(findings={"DR": 3}), "fundus/OS": EyeReview(findings={"DR": 3})}
+    spoken = Opinion(eyes=eyes, conclusion="c")
+    service.reviews.sign(case_id, spoken, version=found["version"], doctor=LI)
+    found = view(service, case_id)
+    with service.database.read() as session:
+        answered = answer_of(session, find(session, case_id), revision=1)
+    assert found["urgency"] == "refer_3_months"
+    assert answered.unavailable["fundus/OD.AMD"] == "not_assessed"
 
 
 def test_a_release_that_fails_again_and_again_stops_nobody(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +195,7 @@ def test_the_doctor_s_word_makes_a_case_urgent(service: Service) -> None:
     work_off(service, [])
     after = view(service, case_id)
     assert after["urgency"] == "refer_1_month"
-    assert after["reasons"]["en"] == ["right eye: fundus DR 4"]
+    assert after["reasons"]["en"] == ["right eye, fundus: diabetic retinopathy grade 4"]
     with service.database.read() as session:
         answer = json.loads(session.scalars(select(Outgoing.body)).one())
     assert answer["urgency"] == "refer_1_month"
@@ -205,12 +220,14 @@ def test_an_amendment_with_another_urgency_breaks_no_seal(service: Service) -> N
 def test_a_corrected_side_empties_the_draft_and_an_eye_without_an_image_is_not_signed(service: Service) -> None:
     case_id = admit(service, {"seed": "a", "eye": "OD", "name": "1.jpg"})
     work_off(service, [healthy_grader()])
-    draft = Opinion(eyes={"fundus/OD": EyeReview(findings={**HEALTHY, "DR": 3}, reason="r")}, conclusion="c")
+    words = {"conclusion": "right eye bad", "recommendation": "soon", "narrative": "the right eye is bad"}
+    draft = Opinion(eyes={"fundus/OD": EyeReview(findings={**HEALTHY, "DR": 3}, reason="r")}, **words)
     version = service.reviews.save(case_id, draft, version=view(service, case_id)["version"], doctor=LI)
-    service.reviews.decide_eye(case_id, 0, "OS", version=version, doctor=LI)
+    service.reviews.decide_eyes(case_id, {0: "OS"}, version=version, doctor=LI)
     work_off(service, [healthy_grader()])
     found = view(service, case_id)
-    assert found["reviews"][0]["opinion"]["eyes"] == {}
+    # Neither grades nor sentences about the other eye are left.
+    assert Opinion.model_validate(found["reviews"][0]["opinion"]) == Opinion()
     both = Opinion(
         eyes={"fundus/OD": EyeReview(findings=HEALTHY), "fundus/OS": EyeReview(findings=HEALTHY)}, conclusion="c"
     )
@@ -283,3 +300,40 @@ def test_a_case_obeys_the_release_it_came_under(tmp_path: Path) -> None:
     assert view(careful, case_id)["state"] == "in_review"
     careful.close()
     quick.close()
+
+
+def test_heat_maps_are_kept_once_an_image_and_model_and_go_with_their_findings(service: Service) -> None:
+    told = Reading("good", said={"DR": Said(value=2, score=0.8)}, heat=b"a png", heat_of="DR", device="Topcon")
+    answers = {digest_of(photo(seed)): told for seed in ("right", "left")}
+    case_id = admit(
+        service, {"eye": "OD", "name": "a.png", "seed": "right"}, {"eye": "OS", "name": "b.png", "seed": "left"},
+        {"eye": "OS", "name": "c.png", "seed": "left"}, {"eye": "OS", "name": "d.png", "seed": "no map"},
+    )  # fmt: skip
+    graders = [ConstantGrader(id="one", answers=answers), ConstantGrader(id="two", answers=answers)]
+    work_off(service, graders)
+
+    def kept() -> list[tuple[str, str, str, bytes]]:
+        with service.database.read() as session:
+            rows = session.scalars(select(HeatMap).order_by(HeatMap.image_sha256, HeatMap.model_id))
+            return [(row.image_sha256, row.model_id, row.target, row.png) for row in rows]
+
+    assert kept() == [(sha256, model, "DR", b"a png") for sha256 in sorted(answers) for model in ("one", "two")]
+    shown = view(service, case_id)["images"]
+    assert [each["heat"] for each in shown] == [[{"target": "DR"}]] * 3 + [[]]
+    assert [each["device"] for each in shown] == ["Topcon"] * 3 + [""]
+    service.reviews.reread(case_id, version=view(service, case_id)["version"], doctor=LI)
+    work_off(service, graders[1:])
+    assert [model for _, model, _, _ in kept()] == ["two", "two"]
+
+
+def test_the_camera_of_an_image_that_no_model_looks_at_is_told(service: Service) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0110] = "SL-D7"
+    file = BytesIO()
+    PIL.Image.new("RGB", (8, 8)).save(file, "JPEG", exif=exif)
+    told = {"eye": "OD", "name": "a.jpg", "part": "anterior", "data": base64.b64encode(file.getvalue()).decode()}
+    body = json.dumps({"message_id": "v1", "Patient": {"patient_id": "P", "photos": [told]}}).encode()
+    [outcome] = service.intake.admit([Arrived("screening", body, "default")])
+    work_off(service, [])
+    [image] = view(service, outcome.case_id)["images"]
+    assert (image["device"], image["quality"]) == ("SL-D7", "cannot grade: no model looks at it")

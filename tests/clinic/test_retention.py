@@ -210,7 +210,7 @@ def test_who_is_killed_half_way_goes_on(service: Service, monkeypatch: pytest.Mo
 
 def test_the_negative_control_a_purge_by_age_alone_is_caught(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that does not ask for the state takes out what a doctor has not seen: the test above fails on it."""
-    monkeypatch.setattr(retention, "_old", lambda before: Case.changed_at < before)
+    monkeypatch.setattr(retention, "_old", lambda before, case=Case: case.changed_at < before)
     with service.database.write() as work:
         work.session.execute(text("delete from jobs"))
     age(service, *cases(service, "in_review"))

@@ -34,9 +34,9 @@ def test_the_intervals_are_the_guidelines() -> None:
 
 
 def test_words_of_a_set_that_is_gone_are_still_said() -> None:
-    assert titles("return_12_months", "ICO-2017 v1")["en"].endswith("examine again in 1 year")
+    assert titles("return_12_months", "ICO-2017 v2")["en"].endswith("examine again in 1 year")
     assert titles("return_12_24_months", "nobody v9")["en"].endswith("examine again in 1 to 2 years")
-    assert titles("never_heard", "ICO-2017 v1") == {}
+    assert titles("never_heard", "ICO-2017 v2") == {}
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_words_of_a_set_that_is_gone_are_still_said() -> None:
         ('ungradable = "retake_or_refer"', 'ungradable = "return_12_24_months"', "not more urgent than nothing found"),
         ('partly = "part_return_12_24_months"', 'partly = "return_12_24_months"', "are four urgencies"),
         ('word = "refer_1_week"', 'word = "refer_1_month"', "urgency refer_1_month stands twice"),
-        ("version = 1", "version = 0", "version: Input should be greater"),
-        ('zh = "1 周内转诊眼科"', "", "urgencies.0.zh: Field required"),
+        ("version = 2", "version = 0", "version: Input should be greater"),
+        ('zh = "急症：今天立即转诊眼科"', "", "urgencies.0.zh: Field required"),
         ("above_mmhg = 21", "above_mmhg = 2100", "pressure.1.above_mmhg"),
         ('eye = "better"', 'eye = "best"', "acuity.0.eye"),
         ("[states]", "[states", "cannot be read as rules"),

@@ -1,11 +1,15 @@
 """Signatures held against the audit trail: whatever was changed behind the service's back is told with its case."""
 
+import hashlib
+import hmac
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text, update
 
+from eyeground.clinic.cases import findings_of, images_of
 from eyeground.clinic.db.tables import Case, Review
 from eyeground.clinic.retention import purge
 from eyeground.clinic.seals import BrokenSeal, broken_seals
@@ -54,6 +58,7 @@ def test_what_was_signed_holds(service: Service) -> None:
         ("update images set sha256 = 'other' where case_id = '{}'", "not what was signed"),
         ("update findings set said = '{{}}' where case_id = '{}'", "not what was signed"),
         ("update cases set \"order\" = '{{}}' where id = '{}'", "not what was signed"),
+        ("update reviews set drafted_by = 'llm' where case_id = '{}'", "not what was signed"),
         ("delete from findings where case_id = '{}'", "not what was signed"),
         ("delete from reviews where case_id = '{}'", "is gone"),
     ],
@@ -70,6 +75,23 @@ def test_an_opinion_that_was_changed_is_told(service: Service) -> None:
     case_id = signed(service)[0]
     changed(service, f"update reviews set opinion = '{{}}' where case_id = '{case_id}'")  # noqa: S608 - ours
     assert [each.case_id for each in faults(service)] == [case_id]
+
+
+def test_an_opinion_that_nobody_drafted_is_sealed_as_before_there_were_drafts(service: Service) -> None:
+    """What the version before this one signed stays verifiable."""
+    case_id = signed(service)[0]
+    with service.database.read() as session:
+        case, review = session.get(Case, case_id), session.query(Review).filter_by(case_id=case_id).one()
+        assert case is not None
+        images = [f"{image.part}/{image.eye}:{image.sha256}" for image in images_of(session, case_id)]
+        told = [
+            case.id, case.site, case.body_sha256, case.order, review.revision, review.opinion, review.doctor,
+            review.doctor_name, review.signed_at, images,
+            [(each.image_sha256, each.model_id, each.said) for each in findings_of(session, case_id)],
+        ]  # fmt: skip
+        text_ = json.dumps(told, sort_keys=True, ensure_ascii=False).encode()
+        assert review.drafted_by == ""
+        assert review.signature == hmac.new(signing_key(SECRET), text_, hashlib.sha256).hexdigest()
 
 
 def test_an_opinion_that_nobody_signed_is_told(service: Service) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from eyeground.clinic.settings import Settings, SettingsRefused, make_secret, read_settings
+from eyeground.clinic.secret_file import make_secret
+from eyeground.clinic.settings import Settings, SettingsRefused, read_settings
 
 SECRET = "a phrase of the tests own"  # noqa: S105
 

@@ -133,7 +133,7 @@ def _act(service: Service, case_id: str, grader: ConstantGrader, draws: random.R
         lambda: reviews.sign(case_id, None, version=version, doctor=who),
         lambda: reviews.amend(case_id, reason="r", version=version, doctor=who),
         lambda: reviews.reread(case_id, version=version, doctor=who),
-        lambda: reviews.decide_eye(case_id, 0, "OD", version=version, doctor=who),
+        lambda: reviews.decide_eyes(case_id, {0: "OD"}, version=version, doctor=who),
     ]
     found["acts"] += 1
     with suppress(Forbidden, Stale, OpinionRefused, NoSuchCase):

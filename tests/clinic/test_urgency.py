@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,7 +13,8 @@ from eyeground.clinic.exchange import check, screening
 from eyeground.clinic.findings import EYES, FINDINGS, Merged, Seen, merge
 from eyeground.clinic.laterality import eye_of
 from eyeground.clinic.records import EyeExam, Order, Part, Said
-from eyeground.clinic.urgency import Rules, Urgency, read_rules, rule_sets, urgency
+from eyeground.clinic.report.language import words_of
+from eyeground.clinic.urgency import Rules, Urgency, measured_reasons, read_rules, reason_words, rule_sets, urgency
 from eyeground.serve.gate import Gated, gate_bytes
 
 from .pictures import UNGRADABLE, blurred, contract_of, photograph
@@ -59,7 +61,7 @@ TABLE += [(second, first, word) for first, second, word in TABLE if first != sec
 def test_grades_of_both_eyes(od: str, os: str, word: str) -> None:
     found = judged([*fundus("OD", od), *fundus("OS", os)])
     assert found.word == word
-    assert found.rules == "ICO-2017 v1"
+    assert found.rules == "ICO-2017 v2"
     assert found.title["en"] == next(level.en for level in ICO.levels if level.word == word)
     assert found.reasons["en"]
     assert len(found.reasons["en"]) == len(found.reasons["zh"])
@@ -79,7 +81,10 @@ def test_the_table_is_whole() -> None:
 )  # fmt: skip
 def test_other_findings(finding: str, word: str) -> None:
     found = judged([*fundus("OD", 0, **{finding: 1}), *fundus("OS", 1)])
-    assert (found.word, found.reasons["en"]) == (word, (f"right eye: fundus {finding}",))
+    assert (found.word, found.reasons["en"]) == (
+        word,
+        (f"right eye, fundus: {words_of('en').say(f'titles.{finding}')}",),
+    )
 
 
 def test_an_eye_that_nobody_knows_is_decided_first_but_counts() -> None:
@@ -88,7 +93,7 @@ def test_an_eye_that_nobody_knows_is_decided_first_but_counts() -> None:
     assert judged([*fine, held]).word == "decide_eye"
     proliferative = Seen("fundus", "", True, "good", {"DR": Said(value=4)})
     found = judged([*fine, proliferative])
-    assert (found.word, found.reasons["zh"]) == ("refer_1_month", ("眼别未定：fundus DR 4",))
+    assert (found.word, found.reasons["zh"]) == ("refer_1_month", ("眼别未定，眼底：糖尿病视网膜病变 4 级",))
 
 
 def test_without_a_model_nothing_is_normal() -> None:
@@ -119,11 +124,40 @@ def test_without_a_model_nothing_is_normal() -> None:
         (EyeExam(), EyeExam(), "return_12_24_months"),
         (EyeExam(pressure_mmhg=21), EyeExam(pressure_mmhg=10), "return_12_24_months"),
         (EyeExam(pressure_mmhg=21.5), EyeExam(), "refer_3_months"),
-        (EyeExam(), EyeExam(pressure_mmhg=41, acuity="0.1"), "refer_1_week"),
+        (EyeExam(pressure_mmhg=40), EyeExam(), "refer_3_months"),
+        (EyeExam(), EyeExam(pressure_mmhg=41, acuity="0.1"), "refer_now"),
     ],
 )
 def test_acuity_and_pressure(od: EyeExam, os: EyeExam, word: str) -> None:
     assert judged([*fundus("OD", 0), *fundus("OS", 0)], od=od, os=os).word == word
+
+
+@pytest.mark.parametrize(
+    ("od", "os", "reasons"),
+    [
+        (
+            EyeExam(pressure_mmhg=44), EyeExam(pressure_mmhg=30),
+            ("right eye 44 mmHg: intraocular pressure above 40 mmHg",),
+        ),
+        (
+            EyeExam(pressure_mmhg=22), EyeExam(pressure_mmhg=30),
+            (
+                "right eye 22 mmHg: intraocular pressure above 21 mmHg",
+                "left eye 30 mmHg: intraocular pressure above 21 mmHg",
+            ),
+        ),
+        (
+            EyeExam(acuity="0.1"), EyeExam(acuity="0.25"),
+            ("left eye 0.25: visual acuity of the better eye below 4.5 (0.3)",),
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_measured_is_named_with_its_eye_and_value(od: EyeExam, os: EyeExam, reasons: tuple[str, ...]) -> None:
+    found = judged([*fundus("OD", 0), *fundus("OS", 0)], od=od, os=os)
+    assert found.reasons["en"] == reasons
+    measured = measured_reasons(found.word, found.rules, od=od, os=os)
+    assert tuple(each.en for each in measured) == reasons
+    assert measured_reasons("refer_1_week", found.rules, od=od, os=os) == []
 
 
 def worsened(rng: random.Random, images: Sequence[Seen]) -> list[Seen]:
@@ -227,7 +261,7 @@ def test_what_lies_behind_haze_is_not_called_normal(share: float) -> None:
     clear = Seen("fundus", "OS", False, "good", HEALTHY)
     found = urgency(merge([Seen("fundus", "OD", False, gated.quality, HEALTHY), clear], offers=ALL), rules=ICO)
     assert found.word == ICO.states.partly != ICO.states.normal
-    assert found.reasons["en"] == ("right eye: fundus haze",)
+    assert found.reasons["en"] == ("right eye, fundus: haze",)
 
 
 def healthy(merged: Merged) -> Merged:
@@ -238,3 +272,23 @@ def healthy(merged: Merged) -> Merged:
 def test_who_fills_in_zeros_is_caught() -> None:
     found = ungradable_cases(ours, 20, fill=healthy)
     assert (found["answered"], found["shown as normal"]) == (20, 20)
+
+
+def test_reasons_are_told_in_words_of_one_language_and_findings_as_reports_call_them() -> None:
+    for language in ("en", "zh"):
+        words = words_of(language)
+        told = {name: each[language] for name, each in reason_words().items()}
+        assert told == {**words.known("parts"), **words.known("titles"), "haze": words.known("reasons")["haze"]}
+    unavailable = dict.fromkeys(("fundus/OD", "fundus/OS"), "no_image") | {
+        "anterior/OD": "cannot_grade", "anterior/OS.cataract": "failed",
+    }  # fmt: skip
+    for merged in (
+        Merged(unavailable=unavailable), Merged(unavailable={"fundus/OS": "eye_held"}),
+        Merged(unavailable={"fundus/OD.DR": "failed"}), Merged(said={"fundus/OD": {"DR": Said(value=3)}}),
+    ):  # fmt: skip
+        found = urgency(merged, rules=ICO)
+        assert not [each for each in found.reasons["zh"] if re.search("[A-Za-z_]", each)]
+        assert not [each for each in found.reasons["en"] if "_" in each or not each.isascii()]
+    assert urgency(Merged(unavailable={"fundus/OD.DR": "failed"}), rules=ICO).reasons["zh"] == (
+        "右眼眼底：糖尿病视网膜病变：模型处理该图像失败",
+    )

@@ -11,10 +11,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from scipy.stats import ks_2samp
+from timm.data import create_transform
 from timm.data.auto_augment import rand_augment_transform
+from timm.data.random_erasing import RandomErasing
 from torchvision import transforms
 
-from eyeground.data.augment import Augmentation, draws, mix, seed_from, training_transform
+from eyeground.data.augment import Augmentation, _rand_augment, draws, mix, seed_from, training_transform
 from eyeground.data.loader import EvaluationImages, training_batches
 from eyeground.data.order import order_of
 from eyeground.data.preprocessing import Preprocessing, normalize, square
@@ -84,6 +87,115 @@ def test_normalization_equals_torchvision() -> None:
 
 def test_augmentations_that_are_off_change_nothing_but_the_crop() -> None:
     assert np.allclose(drawn(STILL), PICTURE[:, :60], atol=1e-3)
+
+
+SMOOTH = np.asarray(Image.fromarray(PICTURE).resize((320, 240), Image.Resampling.BICUBIC))
+
+
+def plainly(preprocessing: Preprocessing, augmentation: Augmentation) -> transforms.Compose:
+    """The same transform of torchvision's and timm's parts alone, on Pillow's pictures, as recipes write it."""
+    a = augmentation
+    bicubic = transforms.InterpolationMode.BICUBIC
+    steps = [
+        transforms.RandomResizedCrop(preprocessing.image_px, a.crop_scale, a.crop_ratio, bicubic),
+        transforms.RandomHorizontalFlip(a.horizontal_flip),
+        *([transforms.RandomVerticalFlip(a.vertical_flip)] if a.vertical_flip else []),
+        *([_rand_augment(a.rand_augment, preprocessing)] if a.rand_augment else []),
+        *([transforms.ColorJitter(*a.color_jitter)] if any(a.color_jitter) else []),
+        transforms.ToTensor(),
+        transforms.Normalize(preprocessing.mean, preprocessing.std),
+        RandomErasing(a.random_erasing, mode="pixel", max_count=1, device="cpu"),
+    ]
+    return transforms.Compose(steps)
+
+
+@pytest.mark.parametrize(
+    ("changed", "levels"),
+    [
+        ({"rand_augment": ""}, 4.0),
+        ({"rand_augment": "", "crop_scale": (0.01, 0.1), "vertical_flip": 0.5}, 4.0),
+        ({"rand_augment": "", "color_jitter": (0.4, 0.4, 0.4, 0.1)}, 12.0),  # contrast and hue make a level many
+    ],
+)
+def test_the_fast_way_draws_what_the_plain_way_draws(changed: dict[str, Any], levels: float) -> None:
+    preprocessing = Preprocessing(image_px=56, mean=(0.4, 0.3, 0.2), std=(1.0, 1.0, 1.0))
+    augmentation = replace(Augmentation(), **changed)
+    fast, plain = training_transform(preprocessing, augmentation), plainly(preprocessing, augmentation)
+    differences = []
+    for number in range(60):
+        with draws(0, number):
+            one, left = fast(SMOOTH), torch.rand(1).item()
+        with draws(0, number):
+            other, left_plainly = plain(Image.fromarray(SMOOTH)), torch.rand(1).item()
+        assert left == left_plainly  # as many draws of each kind
+        differences.append((one - other).abs().mul(255).numpy())
+    assert np.max(differences) <= levels + 1e-3
+    assert np.mean(differences) < 0.1
+
+
+def test_rand_augment_draws_what_the_plain_way_draws() -> None:
+    # Equalizing or solarizing makes a level many, so that it is not the pixels but the draws that are equal.
+    preprocessing = Preprocessing(image_px=56, mean=(0.0,) * 3, std=(1.0,) * 3)
+    fast, plain = (make(preprocessing, Augmentation()) for make in (training_transform, plainly))
+    near = 0
+    for number in range(200):
+        left = []
+        tensors = []
+        for transform, picture in ((fast, SMOOTH), (plain, Image.fromarray(SMOOTH))):
+            with draws(1, number):
+                tensors.append(transform(picture))
+                left.append((random.random(), np.random.rand(), torch.rand(1).item()))
+        assert left[0] == left[1]
+        near += bool((tensors[0] - tensors[1]).abs().mean() < 1 / 255)
+    assert near > 190
+
+
+def test_crops_flips_and_colors_are_spread_as_timms() -> None:
+    timms = create_transform(
+        224, is_training=True, color_jitter=None, auto_augment="rand-m9-mstd0.5-inc1", interpolation="bicubic",
+        re_prob=0.25, re_mode="pixel",
+    ).transforms  # fmt: skip
+    augmentation = Augmentation()
+    # Corners and center of a picture whose colors are its coordinates tell which box was cut out, and whether it is
+    # turned around.
+    side = 256
+    y, x = np.mgrid[:side, :side].astype(np.uint8)
+    chart = np.stack([x, y, np.full_like(x, 128)], axis=2)
+    still = replace(augmentation, rand_augment="", random_erasing=0.0)
+    transform = training_transform(Preprocessing(image_px=32, mean=(0.0,) * 3, std=(1 / 255,) * 3), still)
+    boxes, flipped = [], 0
+    for number in range(1500):
+        with draws(2, number):
+            seen = transform(chart)
+        wide = float(seen[0, 16, -1] - seen[0, 16, 0]) * 32 / 31
+        high = float(seen[1, -1, 16] - seen[1, 0, 16]) * 32 / 31
+        flipped += wide < 0
+        boxes.append((abs(wide), high, float(seen[0, 16, 15:17].mean()), float(seen[1, 15:17, 16].mean())))
+    picture = Image.fromarray(chart)
+    theirs = []
+    for number in range(1500):
+        with draws(3, number):
+            top, left, height, width = timms[0].get_params(picture, timms[0].scale, timms[0].ratio)
+        theirs.append((width, height, left + width / 2, top + height / 2))
+    ours, reference = np.array(boxes), np.array(theirs)
+    for column in range(4):
+        assert ks_2samp(ours[:, column], reference[:, column]).pvalue > 0.01
+    assert ks_2samp(ours[:, 0] * ours[:, 1], reference[:, 0] * reference[:, 1]).pvalue > 0.01
+    assert 0.46 < flipped / 1500 < 0.54
+    # Colors: mean level and contrast after RandAugment, on the same picture.
+    mine = _rand_augment("rand-m9-mstd0.5-inc1", Preprocessing())
+    for op in timms[2].ops:
+        if op.name.startswith("Posterize"):
+            op.level_fn = lambda level, hparams, plain=op.level_fn: (max(1, plain(level, hparams)[0]),)
+    small = Image.fromarray(SMOOTH).resize((48, 48))
+    levels: list[list[tuple[float, float]]] = [[], []]
+    for number in range(600):
+        for seed, (way, found) in enumerate(zip((mine, timms[2]), levels, strict=True)):
+            with draws(seed, number):
+                pixels = np.asarray(way(small))
+            found.append((float(pixels.mean()), float(pixels.std())))
+    for column in range(2):
+        assert ks_2samp([each[column] for each in levels[0]], [each[column] for each in levels[1]]).pvalue > 0.01
 
 
 STILL = Augmentation(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), horizontal_flip=0, rand_augment="", random_erasing=0)

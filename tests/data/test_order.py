@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from eyeground.data.augment import Augmentation
+from eyeground.data.augment import Augmentation, draws, mix
 from eyeground.data.loader import Batch, training_batches
-from eyeground.data.order import copies, order_of, seed_from
+from eyeground.data.order import copies, in_pairs, order_of, seed_from, share
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
 
@@ -129,3 +129,47 @@ def test_the_truth_of_several_heads_keeps_its_holes() -> None:
 def test_an_epoch_that_fills_no_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="do not fill one batch of 7"):
         next(stream(repeated, batch_size=7))
+
+
+@given(st.integers(1, 40), st.integers(1, 8))
+def test_every_place_of_a_batch_has_one_process(count: int, world: int) -> None:
+    if count < world:
+        with pytest.raises(ValueError, match=f"a batch of {count} leaves a process without an image"):
+            share(count, rank=0, world=world)
+        return
+    shares = [share(count, rank=rank, world=world).tolist() for rank in range(world)]
+    assert sorted(place for each in shares for place in each) == list(range(count))
+    assert all(each and each == sorted(each) for each in shares)
+    if in_pairs(count, world=world):
+        assert all({count - 1 - place for place in each} == set(each) for each in shares)
+    if count % (2 * world) == 0 or not in_pairs(count, world=world):
+        assert max(map(len, shares)) - min(map(len, shares)) <= (count % (2 * world) > 0)
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.8, 0.0), (0.0, 1.0), (0.8, 1.0)])
+@pytest.mark.parametrize(("count", "world"), [(8, 2), (12, 3), (10, 2), (6, 2)])
+def test_an_image_is_mixed_with_the_same_partner_however_many_share_the_batch(
+    mixup: float, cutmix: float, count: int, world: int
+) -> None:
+    rng = np.random.default_rng(count)
+    images, targets = rng.random((count, 3, 8, 8), np.float32), np.eye(count, dtype=np.float32)
+
+    def mixed(places: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        with draws(0, 1, "mix", 2):
+            return mix(images[places], targets[places], mixup_alpha=mixup, cutmix_alpha=cutmix)
+
+    whole = mixed(np.arange(count))
+    assert np.abs(whole[0] - images).max() > 0.1
+    for rank in range(world):
+        places = share(count, rank=rank, world=world)
+        for made, wanted in zip(mixed(places), whole, strict=True):
+            assert np.array_equal(made, wanted[places])
+
+
+def test_a_process_draws_its_share_and_nothing_else() -> None:
+    whole = list(stream(repeated, batch_size=6))
+    places = share(6, rank=1, world=2).tolist()
+    part = list(stream(repeated, batch_size=6, places=places))  # type: ignore[arg-type]
+    assert [(batch.epoch, batch.index) for batch in part] == [(batch.epoch, batch.index) for batch in whole]
+    for one, all_ in zip(part, whole, strict=True):
+        assert np.array_equal(one.images, all_.images[places])

@@ -92,8 +92,8 @@ def test_gray_pictures_are_stored_in_one_channel(data: Path, tmp_path: Path) -> 
     _prepare(read_manifest([Source(data)]), tmp_path / "ready")
     images = tmp_path / "ready" / "images"
     with (
-        Image.open(images / "normal" / "scan.png.png") as scan,
-        Image.open(images / "normal" / "photo_OD.jpg.png") as p,
+        Image.open(images / "normal" / "scan.png.tif") as scan,
+        Image.open(images / "normal" / "photo_OD.jpg.tif") as p,
     ):
         assert (scan.mode, p.mode) == ("L", "RGB")
 
@@ -172,8 +172,8 @@ def test_a_stored_image_that_was_cut_or_lost_is_made_again(data: Path, tmp_path:
     _prepare(manifest, tmp_path / "ready")
     before = _content(tmp_path / "ready")
     images = tmp_path / "ready" / "images"
-    (images / "normal" / "scan.png.png").write_bytes(b"cut")
-    (images / "normal" / "photo_OD.jpg.png").unlink()
+    (images / "normal" / "scan.png.tif").write_bytes(b"cut")
+    (images / "normal" / "photo_OD.jpg.tif").unlink()
     assert _prepare(manifest, tmp_path / "ready").images == 7
     assert _content(tmp_path / "ready") == before
 
@@ -190,7 +190,7 @@ def test_a_source_that_changed_is_made_anew_and_one_that_is_gone_is_deleted(data
     assert (done.images, done.removed) == (6, 1)
     after = _content(tmp_path / "ready")
     changed = {name for name in before if before[name] != after.get(name) and name.startswith("images")}
-    assert changed == {"images/normal/scan.png.png", "images/normal/photo_OD.jpg.png"}
+    assert changed == {"images/normal/scan.png.tif", "images/normal/photo_OD.jpg.tif"}
 
 
 def test_folders_that_must_not_be_used(data: Path, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_slices_of_a_volume_are_stored_one_by_one(tmp_path: Path) -> None:
     manifest = replace(manifest, samples=tuple(replace(volume, slice=number) for number in range(3)))
     _prepare(manifest, tmp_path / "ready", store_px=0)
     rows = _rows(tmp_path / "ready" / "manifest.csv")
-    assert [row["file"] for row in rows] == [f"amd/v.tif.s{number:03d}.png" for number in range(3)]
+    assert [row["file"] for row in rows] == [f"amd/v.tif.s{number:03d}.tif" for number in range(3)]
     assert len({row["patient"] for row in rows}) == 1  # never in two splits
     assert len({row["source_sha256"] for row in rows}) == 3
     for page, row in zip(pages, rows, strict=True):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from eyeground.evaluate import confidence
+from eyeground.evaluate.confusion import confusion
 from eyeground.evaluate.metrics import accuracy
 
 from .drawn import scored
@@ -83,7 +84,8 @@ def test_one_patient_has_a_value_but_no_interval() -> None:
 def test_partial_counts_only_classes_that_the_data_has() -> None:
     truth = np.array([0, 1, 1])
     drawn = np.array([[1.0, 1, 1], [0, 2, 1], [3, 0, 0]])
-    assert confidence.partial(truth, drawn, 3).tolist() == [False, True, True]
+    matrices = confusion(truth, np.eye(3)[truth], drawn)
+    assert confidence.partial(truth, matrices).tolist() == [False, True, True]
 
 
 def test_nothing_to_resample_is_an_error() -> None:

@@ -1,45 +1,19 @@
 """All metrics of all profiles at once, against the shelves they come from."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
-from eyeground.evaluate import ranking, resampled
+from eyeground.evaluate import resampled
 from eyeground.evaluate.confidence import weights
 from eyeground.evaluate.profiles import standard
 from eyeground.pick import names, pick
 
-from .drawn import scored, table
+from .drawn import table
 
 PROFILES = ("standard", "retfound2023", "retfound2025")
-
-
-@pytest.mark.parametrize("count", [2, 3, 7])
-@pytest.mark.parametrize("digits", [None, 1])
-def test_areas_equal_the_sums_along_a_sorted_table(count: int, digits: int | None) -> None:
-    truth, scores = scored(90, count, seed=count, digits=digits)
-    drawn = weights([str(row // 3) for row in range(90)], 60, seed=1)
-    for name in ("auroc", "average_precision"):
-        swift, sorted_ = getattr(resampled, name), getattr(ranking, name)
-        np.testing.assert_allclose(swift(truth, scores, drawn), sorted_(truth, scores, drawn), atol=1e-12)
-
-
-def test_many_rows_are_sorted_and_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = table(50, 3)
-    drawn = weights(made.patients, 20)
-    swift = resampled.measured(made, PROFILES, drawn)
-    monkeypatch.setattr(resampled, "_MOST_PAIRS", 0)
-    np.testing.assert_allclose(swift, resampled.measured(made, PROFILES, drawn), atol=1e-12)
-
-
-def test_a_class_that_is_absent_or_alone_has_no_area() -> None:
-    truth, scores = np.array([0, 0, 2, 2]), scored(4, 3)[1]
-    drawn = np.array([[1.0, 1, 1, 1], [2, 0, 0, 0], [0, 0, 0, 0]])
-    assert np.isnan(resampled.auroc(truth, scores, drawn)).tolist() == [[False, True, False], [True] * 3, [True] * 3]
-    assert np.isnan(resampled.average_precision(truth, scores, drawn)).tolist() == [
-        [False, True, False],
-        [False, True, True],
-        [True] * 3,
-    ]
 
 
 @pytest.mark.parametrize("count", [2, 4])
@@ -74,6 +48,29 @@ def test_a_metric_of_the_shelf_has_its_value_and_its_reason(metric: str) -> None
     expected = pick("evaluate.metrics", metric).value(made.truth, made.scores, drawn)
     np.testing.assert_allclose(resampled.value(metric, made, drawn), expected, atol=1e-12)
     assert resampled.reason(metric, made) == ""
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_what_is_shared_gives_the_same_as_metric_by_metric(ordered: bool) -> None:
+    made = table(80, 4, ordered=ordered)
+    drawn = weights([str(row // 2) for row in range(80)], 40)  # some resamples leave a class out
+    tables, counts = resampled.per_class(made, drawn)
+    for metric in standard.PER_CLASS:
+        expected = pick("evaluate.metrics", metric).per_class(made.truth, made.scores, drawn)
+        np.testing.assert_array_equal(tables[metric], expected)
+    found = resampled.standard_values(made, drawn, tables, counts)
+    assert set(found) == set(standard.COLUMNS)
+    for metric, numbers in found.items():
+        np.testing.assert_allclose(numbers, resampled.value(metric, made, drawn), atol=1e-12)
+
+
+def test_a_table_is_ranked_once_and_takes_its_ranks_along() -> None:
+    made = table(20, 2)
+    held = weakref.ref(resampled.ranks(made))
+    assert resampled.ranks(made) is held()
+    del made
+    gc.collect()
+    assert held() is None
 
 
 def test_what_is_undefined_is_nan_with_its_reason() -> None:

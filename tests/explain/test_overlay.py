@@ -50,7 +50,7 @@ def test_a_color_means_the_same_in_every_picture() -> None:
 
 
 def test_levels_are_even_steps_of_a_scale_that_ends_at_its_top() -> None:
-    level = module._level(np.array([LEAST, *LEVELS, 99.0], np.float32))
+    level = module.level_of(np.array([LEAST, *LEVELS, 99.0], np.float32))
     assert level[0] == 0
     assert np.ptp(np.diff(level[1:-1])) < 1e-6
     assert level[-2] == level[-1] == 1

@@ -39,6 +39,7 @@ class Site:
     def __post_init__(self) -> None:
         self.root = self.folder / "root"
         self.root.mkdir(parents=True)
+        self.folder.chmod(0o700)  # or the service refuses to start
         self.images = {f"{number}.jpg": f"image {number}".encode() * 50 for number in range(24)}
         for name, data in self.images.items():
             (self.root / name).write_bytes(data)

@@ -8,6 +8,7 @@ import time
 from eyeground.clinic.grader import Reading
 from eyeground.clinic.records import Part, Said
 
+_MUCH = bytes(2**20)
 OFFERS = ("AMD", "CSC", "RP", "ON", "GLA", "RVO", "DR")
 
 
@@ -18,12 +19,15 @@ def answers(data: bytes) -> dict[str, int]:
 
 
 class HashGrader:
-    """Answers at once, or after a while; some images kill it, and some make it fail."""
+    """Answers at once, after a while, or after as much computing; some images kill it, and some make it fail."""
 
     id, title, part, offers = "hash-1", "hash grader 1", "fundus", OFFERS
 
-    def __init__(self, delay_s: float = 0.0, deadly: str = "", failing: str = "", calls: str = "") -> None:
+    def __init__(
+        self, delay_s: float = 0.0, deadly: str = "", failing: str = "", calls: str = "", busy_s: float = 0.0
+    ) -> None:
         self.part: Part = "fundus"
+        self._busy_s = busy_s
         self._delay_s, self._deadly, self._failing, self._calls = delay_s, deadly.encode(), failing.encode(), calls
 
     def read(self, data: bytes, *, name: str) -> Reading:
@@ -37,6 +41,9 @@ class HashGrader:
             raise RuntimeError("the model fails on this")
         if self._delay_s:
             time.sleep(self._delay_s)
+        began = time.thread_time()
+        while time.thread_time() - began < self._busy_s:
+            hashlib.sha256(_MUCH).digest()  # as a network does, it computes without Python's lock
         return Reading("good", said={key: Said(value=value, score=0.9) for key, value in answers(data).items()})
 
     def close(self) -> None: ...

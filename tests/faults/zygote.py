@@ -26,13 +26,14 @@ from eyeground.clinic.reviews import Doctor
 from eyeground.clinic.service import Service, open_service
 from eyeground.clinic.settings import read_settings
 from eyeground.clinic.states import Forbidden
-from eyeground.clinic.views import work_list
+from eyeground.clinic.work_list import work_list
 
 
 def _run(spec: dict[str, Any]) -> int:
     """Be a worker, or the doctor who signs everything."""
     log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 2)
+    os.nice(spec.get("nice", 0))
     write_lines(int(spec.get("level", 30)))
     mutants.apply(spec.get("mutants", []))
     if shift_s := spec.get("clock_shift_s", 0):

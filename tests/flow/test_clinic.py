@@ -1,6 +1,7 @@
 """``eyeground clinic`` as an operator types it: set up, submit, review, sign, amend, look after the records."""
 
 import asyncio
+import io
 import json
 import os
 import shutil
@@ -19,10 +20,12 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
+from eyeground.clinic.accounts import holder
 from eyeground.clinic.contracts import contract_for
 from eyeground.clinic.db.database import open_engine
 from eyeground.clinic.intake import Arrived
 from eyeground.clinic.outbox import Outbox
+from eyeground.clinic.passwords import check_password
 from eyeground.clinic.service import Service, open_service
 from eyeground.clinic.settings import read_settings
 from eyeground.clinic.watching import Watched
@@ -62,7 +65,7 @@ def images(tmp_path: Path) -> list[Path]:
 def ready(eyeground: Call, home: Path) -> Path:
     """A service that is set up, with a doctor."""
     answered(eyeground, "clinic", "init")
-    answered(eyeground, "clinic", "account", "li", "--role", "doctor", "--title", "Dr Li")
+    answered(eyeground, "clinic", "user", "add", "li", "--role", "doctor", "--title", "Dr Li")
     return home
 
 
@@ -151,25 +154,26 @@ def waiting(eyeground: Call) -> list[dict[str, Any]]:
 
 def test_init_makes_what_is_missing_and_nothing_twice(eyeground: Call, home: Path) -> None:
     first = answered(eyeground, "clinic", "init")
-    assert (first["changes"][0], sorted(first["tokens"])) == ("0001", ["admin"])
+    assert (first["changes"][0], sorted(first["passwords"])) == ("0001", ["admin"])
+    assert first["tokens"] == {}, "a person has a password, a program a token"
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert stat.S_IMODE((home / "secret").stat().st_mode) == 0o600
     secret = (home / "secret").read_text()
     again = answered(eyeground, "clinic", "init")
-    assert (again["changes"], again["tokens"], again["secret"]) == ([], {}, None)
+    assert (again["changes"], again["passwords"], again["secret"]) == ([], {}, None)
     assert (home / "secret").read_text() == secret
-    assert answered(eyeground, "clinic", "verify-audit")["lines"] == 1
+    assert answered(eyeground, "clinic", "verify-audit")["lines"] == 2  # the account, its password
 
 
-def test_a_token_is_shown_only_where_somebody_asks_for_it(eyeground: Call, home: Path) -> None:
+def test_a_password_is_shown_only_where_somebody_asks_for_it(eyeground: Call, home: Path) -> None:
     """Under systemd the output goes into a journal that others can read."""
     quiet = eyeground("clinic", "init")
-    assert (quiet.code, "its token" in quiet.err + quiet.out) == (0, False)
+    assert (quiet.code, "shown this once" in quiet.err + quiet.out) == (0, False)
     assert "none yet" in quiet.err
     asked = eyeground("clinic", "init", "--admin")
-    assert "admin: its token is shown this once" in asked.err
+    assert "admin: the password is shown this once" in asked.err
     after = eyeground("clinic", "init", "--admin")
-    assert (after.code, "its token" in after.err) == (0, False)
+    assert (after.code, "shown this once" in after.err) == (0, False)
     assert "none yet" not in after.err
 
 
@@ -181,7 +185,49 @@ def test_a_backup_is_restored_where_a_unit_has_set_up(
     monkeypatch.setenv("EYEGROUND_CLINIC_HOME", str(tmp_path / "new"))
     assert eyeground("clinic", "init").code == 0
     answered(eyeground, "clinic", "restore", tmp_path / "b.tar")
-    refused(eyeground("clinic", "account", "li", "--role", "doctor"), "there is an account of that name")
+    refused(eyeground("clinic", "user", "add", "li", "--role", "doctor"), "there is an account of that name")
+
+
+def test_people_have_passwords_and_programs_tokens(
+    eyeground: Call, ready: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def typed(text: str) -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+    made = answered(eyeground, "clinic", "user", "add", "chen", "--role", "operator")
+    assert (len(made["password"]), made["token"]) == (19, None)
+    program = answered(eyeground, "clinic", "user", "add", "machine", "--role", "site", "--site", "here")
+    assert (program["password"], len(program["token"])) == (None, 43)
+    typed("seven geese walk home\n")
+    chosen = answered(eyeground, "clinic", "user", "add", "wang", "--role", "doctor", "--password-stdin")
+    assert (chosen["password"], chosen["token"]) == (None, None)
+    typed("wang1\n")
+    bad = eyeground("clinic", "user", "password", "wang", "--password-stdin")
+    refused(bad, "fewer than 12 characters", "account's name")
+    typed("")
+    refused(eyeground("clinic", "user", "password", "wang", "--password-stdin"), "nothing came")
+    another = answered(eyeground, "clinic", "user", "password", "chen")["password"]
+    assert another != made["password"]
+    token = answered(eyeground, "clinic", "user", "token", "machine")["token"]
+    subject = "https://id.example 4711"
+    single = answered(eyeground, "clinic", "user", "add", "zhao", "--role", "doctor", "--subject", subject)
+    assert (single["password"], single["token"]) == (None, None)
+    refused(eyeground("clinic", "user", "subject", "chen", "--subject", subject), "another account has that subject")
+    answered(eyeground, "clinic", "user", "revoke", "wang")
+    listed = {each["account"]: each for each in answered(eyeground, "clinic", "user", "list")["accounts"]}
+    assert sorted(listed) == ["admin", "chen", "li", "machine", "wang", "zhao"]
+    assert {name for name, each in listed.items() if each["has_password"]} == {"admin", "chen", "li", "wang"}
+    assert listed["zhao"]["subject"] == subject
+    assert listed["wang"]["revoked_at"]
+    service = open_service(read_settings())
+    try:
+        for name, password, good in (("chen", another, True), ("chen", made["password"], False)):
+            assert (check_password(service.database, name, password) is not None) is good
+        with service.database.read() as session:
+            assert holder(session, program["token"]) is None
+            assert holder(session, token).name == "machine"  # type: ignore[union-attr]
+    finally:
+        service.close()
 
 
 def test_a_secret_that_was_lost_is_not_replaced(eyeground: Call, home: Path) -> None:
@@ -192,6 +238,8 @@ def test_a_secret_that_was_lost_is_not_replaced(eyeground: Call, home: Path) -> 
     assert not (home / "secret").exists()
     refused(eyeground("clinic", "review"), "run: eyeground clinic init")
     (home / "secret").write_text(secret)
+    refused(eyeground("clinic", "verify-audit"), "others on this machine", "chmod 600")
+    (home / "secret").chmod(0o600)
     answered(eyeground, "clinic", "verify-audit")
 
 
@@ -263,7 +311,7 @@ def test_a_doctor_s_word_against_the_models_needs_a_reason(eyeground: Call, read
 
 
 def test_only_a_doctor_writes_and_only_as_somebody(eyeground: Call, ready: Path, images: list[Path]) -> None:
-    answered(eyeground, "clinic", "account", "chen", "--role", "operator")
+    answered(eyeground, "clinic", "user", "add", "chen", "--role", "operator")
     answered(eyeground, "clinic", "submit", *images)
     worked()
     case = waiting(eyeground)[0]["id"]
@@ -272,7 +320,7 @@ def test_only_a_doctor_writes_and_only_as_somebody(eyeground: Call, ready: Path,
     refused(eyeground("clinic", "review", case, "--accept", "--as", "nobody"), "no such account")
     answered(eyeground, "clinic", "review", case, "--accept", "--conclusion", "So", "--as", "li")
     refused(eyeground("clinic", "sign", case, "--as", "chen", "--yes"), "a matter of doctor")
-    answered(eyeground, "clinic", "account", "li", "--revoke")
+    answered(eyeground, "clinic", "user", "revoke", "li")
     refused(eyeground("clinic", "sign", case, "--as", "li", "--yes"), "no such account")
     assert waiting(eyeground)[0]["state"] == "in_review"
 
@@ -294,10 +342,17 @@ def test_only_a_doctor_writes_and_only_as_somebody(eyeground: Call, ready: Path,
         (["amend", "0a", "--as", "li", "--reason", "\udcff"], ["--reason: holds control characters"]),
         (["replay"], ["say which"]),
         (["replay", "7"], ["no such dead letter"]),
-        (["account", "x"], ["say --role"]),
-        (["account", "Li!", "--role", "doctor"], ["lower-case"]),
-        (["account", "li", "--role", "doctor"], ["there is an account of that name"]),
-        (["account", "li", "--revoke", "--title", "Dr"], ["name alone"]),
+        (["user", "add", "x"], ["say --role"]),
+        (["user", "add", "Li!", "--role", "doctor"], ["lower-case"]),
+        (["user", "add", "li", "--role", "doctor"], ["there is an account of that name"]),
+        (["user", "add"], ["add needs a name", "say --role"]),
+        (["user", "revoke", "li", "--title", "Dr", "--subject", "x"], ["--site are for add", "--subject is"]),
+        (["user", "list", "li", "--password-stdin"], ["list takes no name", "--password-stdin is for"]),
+        (["user", "password", "nobody"], ["no such account"]),
+        (["user", "add", "x", "--role", "doctor", "--subject", "4711"], ["the provider's issuer, a space"]),
+        (["web", "--host", "0.0.0.0"], ["PUBLIC_URL", "TLS"]),  # noqa: S104 - refused
+        (["up", "--host", "0.0.0.0"], ["PUBLIC_URL", "TLS"]),  # noqa: S104 - refused
+        (["up", "--demo", "--host", "0.0.0.0"], ["this machine alone"]),  # noqa: S104 - refused
         (["restore", "none.tar"], ["none.tar"]),
         (["backup", "HOME"], ["already there"]),
     ],
@@ -507,7 +562,7 @@ def test_up_runs_everything_and_ends_together(
     port = free_port()
     up = running("up", "--port", port, "--workers", 2, "--json")
     told = up.line()
-    assert (told["url"], sorted(told["tokens"])) == (f"http://127.0.0.1:{port}", ["admin"])
+    assert (told["url"], sorted(told["passwords"])) == (f"http://127.0.0.1:{port}", ["admin"])
     assert httpx.get(f"{told['url']}/healthz").status_code == 200
     # The workers, with no model: every finding is left to the doctor.
     case = answered(eyeground, "clinic", "submit", *images, "--wait")["case"]

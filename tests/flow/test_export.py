@@ -22,6 +22,8 @@ from eyeground.model.spec import ModelSpec
 from eyeground.model.torch.network import build
 from eyeground.model.weights import read_metadata, read_weights, write_weights
 from eyeground.serve.bundle import BundleRefused, open_bundle
+from eyeground.serve.graph_process import GraphProcess
+from eyeground.serve.runtimes import onnx as onnx_runtime
 from eyeground.serve.runtimes import torch as torch_runtime
 from tests.flow.conftest import TINY, needs, succeeded
 from tests.flow.tables import Answer, read_table
@@ -109,11 +111,14 @@ def test_a_bundle_tells_nothing_of_this_machine_and_of_nobody(
 def test_export_ends_with_one_json_line_and_leaves_a_calibration_out(
     calibrated: Path, phantoms: Path, tmp_path: Path, eyeground: Call
 ) -> None:
-    answer = eyeground("export", calibrated, "--out", tmp_path / "b", "--uncalibrated", "--threads", 1, "--json")
+    words = ("--to", "bundle", "--uncalibrated", "--threads", 1, "--json")
+    answer = eyeground("export", calibrated, "--out", tmp_path / "b", *words)
     assert answer.code == 0, answer.err
     assert answer.out.count("\n") == 1
     told = json.loads(answer.out)
-    assert set(told) == {"out", "id", "seconds", "runtimes", "weights_for", "licence", "files"}
+    assert set(told) == {"out", "id", "seconds", "runtimes", "usual", "weights_for", "licence", "files"}
+    none = {"runtime": "torch", "precision": "fp32", "reason": "the bundle holds no other that is installed"}
+    assert told["usual"] == {"one": none, "several": none}
     opened = open_bundle(tmp_path / "b")
     assert (told["id"], told["files"]) == (opened.id, dict(opened.files))
     assert opened.contract.calibrations == {}
@@ -206,17 +211,86 @@ def test_a_runtime_that_says_something_else_is_not_let_through(
         return -found if "bf16" in self.description else found
 
     monkeypatch.setattr(torch_runtime.TorchRuntime, "outputs", wrong)
-    words = ("--precision", precision, "--tolerance", 1e-6, "--threads", 1)
+    words = ("--to", "bundle", "--precision", precision, "--tolerance", 1e-6, "--threads", 1)
     answer = eyeground("export", calibrated, "--out", tmp_path / "b", *words)
     refused(answer, f"torch in {precision} is not let through, and nothing was written", "fails", code=1)
     assert nothing_left(tmp_path)
+
+
+@pytest.fixture
+def onnx_is_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever processor the test runs on."""
+    needs("onnx", "onnxruntime", "onnxscript")
+    monkeypatch.setattr("eyeground.cli.packing.processor", lambda: "plain")
+    monkeypatch.setattr("eyeground.cli.opened.processor", lambda: "plain")
+    table = {("onnx", "int8"): (5.0, 3.0), ("onnx", "fp32"): (4.0, 2.0)}
+    monkeypatch.setattr("eyeground.serve.choice.MEASURED", {("plain", "transformer"): table})
+
+
+@pytest.mark.usefixtures("onnx_is_fastest")
+def test_what_is_fastest_here_is_packed_and_answers_where_nobody_chose(
+    calibrated: Path, phantoms: Path, tmp_path: Path, eyeground: Call
+) -> None:
+    images = sorted((phantoms / "images").iterdir())[:3]
+    words = ("--precision", "int8", "--tolerance", 2, "--threads", 1, "--json")
+    said = {}
+    for name, more in (("plain", ("--uncalibrated",)), ("calibrated", ())):
+        answer = eyeground("export", calibrated, "--out", tmp_path / name, *words, *more)
+        assert answer.code == 0, answer.err
+        told = json.loads(answer.out)
+        assert {each: list(held) for each, held in told["runtimes"].items()} == {
+            "torch": ["fp32"], "onnx": ["fp32", "int8"],
+        }  # fmt: skip
+        for each in told["usual"].values():
+            assert f"{each['precision']}: {each['reason']}" in answer.err
+        answer = eyeground("predict", tmp_path / name, *images, "--out", tmp_path / f"{name}.csv", "--threads", 1)
+        assert answer.code == 0, answer.err
+        said[name] = told["usual"]["several"], answer.err
+    # int8 answers where it passed; where thresholds speak, which were proven in fp32, it has to be asked for.
+    for name, precision, words_said in (("plain", "int8", "3 times"), ("calibrated", "fp32", "2 times")):
+        usual, told = said[name]
+        assert (usual["runtime"], usual["precision"]) == ("onnx", precision)
+        assert usual["reason"].startswith(f"{words_said} torch's pace in fp32, as measured with transformers")
+        assert f"on cpu, {precision}: {usual['reason']}" in told
+    answer = eyeground(
+        "predict", tmp_path / "calibrated", *images, "--precision", "int8", "--out", tmp_path / "p.csv", "--threads", 1
+    )
+    assert answer.code == 0, answer.err
+    assert "on cpu, int8: 3 times" in answer.err
+
+
+@pytest.mark.usefixtures("onnx_is_fastest")
+@pytest.mark.parametrize("fault", ["cannot be exported", "says something else"])
+def test_a_graph_that_nobody_asked_for_is_left_out_with_the_reason(
+    fault: str, calibrated: Path, tmp_path: Path, eyeground: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("this operator cannot be exported")
+
+    if fault == "cannot be exported":
+        monkeypatch.setattr(onnx_runtime, "plain_graph", fails)
+    else:
+        right = GraphProcess.outputs
+        monkeypatch.setattr(
+            GraphProcess, "outputs", lambda self, images: right(self, images) + np.array([0.1, 0, 0], np.float32)
+        )
+    answer = eyeground("export", calibrated, "--out", tmp_path / "b", "--threads", 1)
+    assert answer.code == 0, answer.err
+    assert "left out onnx in fp32, which nobody asked for" in answer.err
+    assert ("fails: at most" if fault == "says something else" else "this operator") in answer.err
+    assert open_bundle(tmp_path / "b").runtimes == {"torch": ("fp32",)}
+    assert not (tmp_path / "b" / "model.onnx").exists()
+    if fault == "says something else":  # what was asked for is all or nothing
+        answer = eyeground("export", calibrated, "--to", "onnx", "--out", tmp_path / "c", "--threads", 1)
+        refused(answer, "nothing was written", code=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
 def test_a_killed_export_leaves_nothing_that_opens_and_is_made_anew(
     calibrated: Path, tmp_path: Path, eyeground: Call
 ) -> None:
     out, part = tmp_path / "b", tmp_path / ".b.part"
-    words = [*COMMAND, "export", str(calibrated), "--out", str(out), "--threads", "1"]
+    words = [*COMMAND, "export", str(calibrated), "--to", "bundle", "--out", str(out), "--threads", "1"]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while process.poll() is None and not part.is_dir():
         time.sleep(0.005)
@@ -227,7 +301,7 @@ def test_a_killed_export_leaves_nothing_that_opens_and_is_made_anew(
     with pytest.raises(BundleRefused):
         open_bundle(part)
     (part / "left").write_text("from before")
-    assert eyeground("export", calibrated, "--out", out, "--threads", 1).code == 0
+    assert eyeground("export", calibrated, "--to", "bundle", "--out", out, "--threads", 1).code == 0
     assert not part.exists()
     assert "left" not in open_bundle(out).files
 
@@ -246,7 +320,8 @@ def test_everything_wrong_with_the_words_is_told_at_once(
     )  # fmt: skip
     refused(eyeground("export", calibrated, "--out", tmp_path), "already there")
     refused(eyeground("export", tmp_path / "gone", "--out", tmp_path / "b"), "not a run", code=1)
-    refused(eyeground("export", calibrated, "--out", tmp_path / "b", "--precision", "int8"), "add --to onnx")
+    words = ("--to", "bundle", "--precision", "int8")
+    refused(eyeground("export", calibrated, "--out", tmp_path / "b", *words), "add --to onnx")
     refused(eyeground("export", calibrated, "--out", tmp_path / "b", "--modality", "oct"), "was trained on fundus")
     refused(eyeground("export", calibrated, "--out", tmp_path / "b", "--titles", tmp_path / "none"), "cannot be read")
     assert [path.name for path in tmp_path.iterdir()] == ["titles.toml"]
@@ -286,7 +361,7 @@ def test_a_sites_own_titles_go_into_an_empty_folder(
     titles.write_text('[Normal]\nen = "All fine | really"\nzh = "一切正常"\n', "utf-8")
     (tmp_path / "b").mkdir()
     monkeypatch.chdir(tmp_path / "b")
-    answer = eyeground("export", calibrated, "--out", "../b", "--titles", titles, "--threads", 1)
+    answer = eyeground("export", calibrated, "--to", "bundle", "--out", "../b", "--titles", titles, "--threads", 1)
     assert answer.code == 0, answer.err
     opened = open_bundle(tmp_path / "b")
     assert opened.record["name"] == "tiny"
@@ -300,7 +375,8 @@ def test_a_run_whose_images_are_gone_is_proved_on_phantoms(calibrated: Path, tmp
     run = shutil.copytree(calibrated, tmp_path / "run", ignore=shutil.ignore_patterns("cases.safetensors"))
     config = (run / "config.yaml").read_text("utf-8")
     (run / "config.yaml").write_text(config.replace("/images", "/images_gone"), "utf-8")
-    answer = eyeground("export", run, "--out", tmp_path / "b", "--images", 5, "--threads", 1, "--json")
+    words = ("--to", "bundle", "--images", 5, "--threads", 1, "--json")
+    answer = eyeground("export", run, "--out", tmp_path / "b", *words)
     assert answer.code == 0, answer.err
     assert "phantoms are shown" in answer.err
     proof = json.loads(answer.out)["runtimes"]["torch"]["fp32"]
@@ -338,7 +414,7 @@ def test_a_licence_is_found_through_a_chain_of_runs_and_lora_is_merged(
     chain: tuple[Path, Path, Path], phantoms: Path, tmp_path: Path, eyeground: Call
 ) -> None:
     start, _, run = chain
-    answer = eyeground("export", run, "--out", tmp_path / "b", "--threads", 1, "--json")
+    answer = eyeground("export", run, "--to", "bundle", "--out", tmp_path / "b", "--threads", 1, "--json")
     assert answer.code == 0, answer.err
     assert json.loads(answer.out)["licence"] == "CC-BY-NC-4.0"
     told = record_of(tmp_path / "b")["start"]
@@ -377,7 +453,7 @@ def test_several_heads_keep_the_calibrations_that_there_are(
     assert eyeground("calibrate", run, "--coverage", 0.6, "--resamples", 100).code == 0
     (run / "heads" / "GRADE" / "calibration.json").unlink()
     out = tmp_path / "b"
-    answer = eyeground("export", run, "--out", out, "--threads", 1, "--cases")
+    answer = eyeground("export", run, "--to", "bundle", "--out", out, "--threads", 1, "--cases")
     assert answer.code == 0, answer.err
     assert "not calibrated, for want of labels: GRADE" in answer.err
     opened = open_bundle(out)

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from eyeground.cli.opened import usual_of
 from eyeground.data.phantom import draw_fundus, draw_oct
 from eyeground.evaluate.temperature import tempered
+from eyeground.serve.bundle import open_bundle
 from tests.flow.tables import Answer, Table, read_table, write_table
 
 Call = Callable[..., Answer]
@@ -200,16 +202,17 @@ def test_run_and_bundle_say_the_same_and_the_bundle_is_calibrated(
     calls = {
         "run": (calibrated, "--calibrated"),
         "plain": (calibrated,),
-        "bundle": (bundle,),
+        "bundle": (bundle, "--runtime", "torch"),
         "said": (bundle, "--calibrated", "--precision", "fp32", "--runtime", "torch"),
         "onnx": (bundle, "--runtime", "onnx"),
+        "usual": (bundle,),
     }
     for name, (model, *words) in calls.items():
         answer = eyeground("predict", model, *images, *words, "--out", tmp_path / name, "--threads", 1)
         assert answer.code == 0, answer.err
         tables[name] = read_table(tmp_path / name)
     assert (tmp_path / "bundle").read_bytes() == (tmp_path / "said").read_bytes()
-    for name, atol in (("run", 1e-6), ("onnx", 1e-4)):
+    for name, atol in (("run", 1e-6), ("onnx", 1e-4), ("usual", 1e-4)):
         for one, other in zip(tables["bundle"], tables[name], strict=True):
             assert list(one) == list(other)
             for column, cell in one.items():
@@ -296,7 +299,8 @@ def test_a_table_is_finished_by_the_model_that_began_it(
     common = ("--out", out, "--batch-size", 2)
     refused(eyeground("predict", calibrated, *images, *common), "begun with another model", "choose another --out")
     refused(eyeground("predict", bundle, *images, *common, "--slices", "all"), "begun with another slices")
-    refused(eyeground("predict", bundle, *images, *common, "--runtime", "onnx"), "begun with another runtime")
+    other = "onnx" if usual_of(open_bundle(bundle)).runtime == "torch" else "torch"
+    refused(eyeground("predict", bundle, *images, *common, "--runtime", other), "begun with another runtime")
     answer = eyeground("predict", bundle, *images, *common, "--json")
     assert answer.code == 0, answer.err
     assert json.loads(answer.out)["resumed"] == 2

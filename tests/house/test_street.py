@@ -28,6 +28,7 @@ STREET = (
     "serve",
     "clinic",
     "cli",
+    "__main__",
 )
 HEAVY = {
     "torch",

@@ -80,7 +80,7 @@ def torch_faults() -> dict[str, Callable[[Any], None]]:
 
     def dead(engine: Any) -> None:
         begin = engine._learner.begin
-        engine._learner.begin = lambda *, lr, seed: begin(lr=5e-4, seed=seed)
+        engine._learner.begin = lambda *, lr, **more: begin(lr=5e-4, **more)
 
     def flat(engine: Any) -> None:
         for group in engine._learner._optimizer.param_groups:

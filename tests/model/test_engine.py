@@ -7,9 +7,10 @@ import torch
 from eyeground.model.engine import LossNotFinite
 from eyeground.model.layer_decay import parameter_rules
 from eyeground.model.optimization import Optimization
-from eyeground.model.spec import ModelSpec
+from eyeground.model.spec import MaeSpec, ModelSpec
 from eyeground.model.torch.engine import TorchEngine
 from eyeground.model.torch.network import build
+from eyeground.model.torch.pretraining import MaeEngine
 from eyeground.train.loop import TrainingFailed
 
 SPEC = ModelSpec("vit_demo_patch8", classes=3, image_px=16, drop_path=0.2)
@@ -181,3 +182,47 @@ def test_unknown_networks_and_bad_specs_are_refused_in_words() -> None:
         ModelSpec("vit_large_patch16", classes=8, image_px=255)
     with pytest.raises(ValueError, match=r"classes is 0.*drop_path is 1"):
         ModelSpec("x", classes=0, drop_path=1)
+
+
+def test_compiling_keeps_the_numbers_and_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch.compile
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/true" if name == "g++" else None)
+    # What is traced, without the minutes that making machine code of it takes.
+    monkeypatch.setattr(torch, "compile", lambda network, **settings: real(network, backend="eager"))
+    spec = ModelSpec("vit_demo_patch8", classes=3, image_px=16)
+    compiled, plain = (
+        TorchEngine(spec, optimization=Optimization(), device="cpu", precision="fp32", compiled=compiled)
+        for compiled in (True, False)
+    )
+    for step in range(2):
+        losses = [engine.train_step([batch(seed=step)], lr=1e-3, seed=step) for engine in (compiled, plain)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    for part, arrays in plain.state().items():
+        assert compiled.state()[part].keys() == arrays.keys()
+    assert np.allclose(compiled.predict(batch()[0]), plain.predict(batch()[0]), atol=1e-5)
+
+
+def test_without_a_compiler_compiled_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(ValueError, match=r"needs a C\+\+ compiler"):
+        engine_of(compiled=True)
+
+
+def test_a_compiled_masked_autoencoder_still_tells_of_its_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch.compile
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/true" if name == "g++" else None)
+    monkeypatch.setattr(torch, "compile", lambda network, **settings: real(network, backend="eager"))
+    spec = MaeSpec("vit_demo_patch8", image_px=32, decoder_width=32, decoder_depth=1, decoder_heads=2)
+    engines = [
+        MaeEngine(spec, optimization=Optimization(layer_decay=1), device="cpu", precision="fp32", compiled=compiled)
+        for compiled in (True, False)
+    ]
+    images = batch(px=32)[0]
+    for step in range(2):
+        losses = [engine.train_step([(images,)], lr=1e-3, seed=step) for engine in engines]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+        one, other = (engine.vitals for engine in engines)
+        assert one.embeddings.shape == (6, 96)
+        assert np.allclose(one.embeddings, other.embeddings, atol=1e-5)
+        assert one.encoder_gradient_norm == pytest.approx(other.encoder_gradient_norm, rel=1e-4)

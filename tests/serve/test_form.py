@@ -1,17 +1,9 @@
 """The page on which a person asks the model: complete in both languages, and tried in a real browser."""
 
-import base64
-import fcntl
-import json
-import os
 import re
-import select
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
@@ -23,129 +15,10 @@ from eyeground.serve.pages import FILES, form_page, page_file
 from eyeground.serve.refused import reasons
 from eyeground.serve.replies import words
 
+from ..browser import Browser, browser_needed
 from .stand_in import contract_of, dark, photograph, predictor_of, serving
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
-browser_needed = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
-
-
-class Browser:
-    """A headless Chromium, told what to do through its DevTools pipe."""
-
-    def __init__(self, profile: Path) -> None:
-        assert CHROMIUM is not None
-        ours_in, theirs_out = os.pipe()
-        theirs_in, ours_out = os.pipe()
-        # Chromium reads from 3 and writes to 4; high numbers first, so that neither lies in the other's way.
-        high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 50) for fd in (theirs_in, theirs_out)]
-        self._process = subprocess.Popen(
-            [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
-             f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"],
-            pass_fds=(3, 4), preexec_fn=lambda: (os.dup2(high[0], 3), os.dup2(high[1], 4)),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        for fd in (theirs_in, theirs_out, *high):
-            os.close(fd)
-        self._in, self._out, self._rest, self._number, self._session = ours_in, ours_out, b"", 0, ""
-        self.events: list[dict[str, Any]] = []
-        page = next(each for each in self.do("Target.getTargets")["targetInfos"] if each["type"] == "page")
-        self._session = self.do("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "DOM", "Network"):
-            self.do(f"{domain}.enable")
-
-    def _next(self, seconds: float = 60) -> dict[str, Any]:
-        """Read a message."""
-        while b"\0" not in self._rest:
-            assert select.select([self._in], [], [], seconds)[0], "the browser does not answer"
-            part = os.read(self._in, 2**20)
-            assert part, "the browser is gone"
-            self._rest += part
-        message, _, self._rest = self._rest.partition(b"\0")
-        told: dict[str, Any] = json.loads(message)
-        return told
-
-    def do(self, method: str, **params: object) -> dict[str, Any]:
-        """Send a command, wait for its answer."""
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": params}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._out, json.dumps(message).encode() + b"\0")
-        while (told := self._next()).get("id") != self._number:
-            self.events.append(told)
-        assert "error" not in told, told
-        result: dict[str, Any] = told["result"]
-        return result
-
-    def open(self, url: str, *, width: int = 1280) -> None:
-        """Load a page, whole."""
-        self.events.clear()
-        self.do("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
-        self.do("Page.navigate", url=url)
-        while not any(each["method"] == "Page.loadEventFired" for each in self.events):
-            self.events.append(self._next())
-
-    def evaluate(self, script: str) -> Any:
-        """Ask the page."""
-        told = self.do("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in told, told
-        return told["result"].get("value")
-
-    def choose(self, file: Path, state: str) -> None:
-        """Choose a file, and wait until the page is in a state."""
-        root = self.do("DOM.getDocument")["root"]["nodeId"]
-        node = self.do("DOM.querySelector", nodeId=root, selector="#file")["nodeId"]
-        self.do("DOM.setFileInputFiles", files=[str(file)], nodeId=node)
-        self.until(f"document.getElementById('answer').dataset.state === '{state}'")
-
-    def until(self, condition: str) -> None:
-        """Wait until something holds."""
-        for _ in range(300):
-            if self.evaluate(condition):
-                return
-            time.sleep(0.1)
-        raise AssertionError(f"never came true: {condition}; {self.evaluate('document.body.innerText')}")
-
-    def text(self) -> str:
-        """What is to be read."""
-        return str(self.evaluate("document.body.innerText"))
-
-    def complaints(self) -> list[str]:
-        """Errors of scripts and breaches of the policy; a refusal by the service is none."""
-        self.evaluate("1")
-        found = [each["params"] for each in self.events if each["method"] == "Runtime.exceptionThrown"]
-        found += [
-            each["params"]["entry"]
-            for each in self.events
-            if each["method"] == "Log.entryAdded" and each["params"]["entry"]["source"] != "network"
-        ]
-        found += [
-            each["params"]
-            for each in self.events
-            if each["method"] == "Runtime.consoleAPICalled" and each["params"]["type"] in ("error", "warning")
-        ]
-        return [json.dumps(each) for each in found]
-
-    def picture(self, name: str) -> None:
-        """Keep a screenshot where the environment says so, for people to look at."""
-        if folder := os.environ.get("EYEGROUND_SHOTS"):
-            shot = self.do("Page.captureScreenshot", captureBeyondViewport=True)["data"]
-            (Path(folder) / f"{name}.png").write_bytes(base64.b64decode(shot))
-
-    def close(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.wait()
-        os.close(self._in)
-        os.close(self._out)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    made = Browser(tmp_path_factory.mktemp("profile"))
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

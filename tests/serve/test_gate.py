@@ -1,6 +1,7 @@
 """Files at the door: what comes through, and why the rest does not."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from eyeground.data.phantom import draw_fundus, draw_oct
 from eyeground.data.pixels import PixelStore
 from eyeground.data.preprocessing import square
+from eyeground.data.sample import Sample
 from eyeground.images.read import read
 from eyeground.serve.gate import gate_bytes, gate_file
 
@@ -122,3 +124,18 @@ def test_a_fault_of_ours_is_one_files_fault(folder: Path, monkeypatch: pytest.Mo
     found = gate_file(folder / "P1_OD.png", contract())
     assert (found.quality, found.graded) == ("cannot grade: failed", False)
     assert "IndexError" in found.problem
+
+
+def test_a_network_sees_of_a_large_photograph_what_it_learned_on(tmp_path: Path) -> None:
+    path = tmp_path / "P1_OD.jpg"
+    Image.fromarray(draw_fundus("dr3", seed=1, eye="OD", size_px=1024).image.pixels).save(path, quality=92)
+    model = replace(contract(), preprocessing=replace(contract().preprocessing, store_px=128))
+    store = PixelStore(crop_field=True, store_px=128, limit_bytes=0)
+    learned = square(store(Sample("P1_OD.jpg", tmp_path, 0, "P1")), model.preprocessing)
+    [gated] = gate_file(path, model).squares
+    [uploaded] = gate_bytes(path.read_bytes(), model, name="P1_OD.jpg").squares
+    assert np.array_equal(learned, gated)
+    assert np.array_equal(learned, uploaded)
+    # It was decoded smaller, or this would show nothing.
+    assert not np.array_equal(learned, square(store.ready(read(path)), model.preprocessing))
+    assert gate_bytes(path.read_bytes(), model, name="a.jpg", max_bytes=1000).problem

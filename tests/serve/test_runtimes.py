@@ -16,6 +16,7 @@ from eyeground.model.weights import WeightsRefused
 from eyeground.pick import names, pick
 from eyeground.serve.runtime import RuntimeMissing
 from eyeground.serve.runtimes import _graph
+from eyeground.serve.runtimes import torch as torch_runtime
 
 from .graphs import CONVNET, VIT, needs_openvino, noise, weights_of
 
@@ -179,10 +180,10 @@ def test_int8_is_small_and_holds_no_image(bundles: dict[str, Path]) -> None:
 
 @needs_openvino
 def test_bf16_says_so_where_the_processor_has_none(bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    import eyeground.model.torch.learner as learner
+    from eyeground.model.torch import feasible
 
     monkeypatch.setattr(
-        learner, "choose_precision", lambda wanted, *, device_type: wanted if wanted != "auto" else "fp32"
+        feasible, "choose_precision", lambda wanted, *, device_type: wanted if wanted != "auto" else "fp32"
     )
     torch = opened(bundles["vit"], "torch", "bf16", VIT)
     assert torch.description.endswith("this processor has no bf16: it is imitated, slower than fp32")
@@ -203,3 +204,16 @@ print(openvino.open_graph(lambda: contents, confine=lambda: None, **words)[0])
         [sys.executable, "-c", code, str(bundles["vit"])], capture_output=True, text=True, check=False
     )
     assert done.stdout.strip().endswith("on cpu, fp32, for this processor has no bf16"), done.stderr
+
+
+def test_an_accelerator_is_looked_for_without_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch_runtime.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(torch_runtime, "_ACCELERATORS", (str(tmp_path / "gone"),))
+    found = {device: torch_runtime.accelerated(device) for device in ("auto", "cpu", "cuda", "mps")}
+    assert found == {"auto": False, "cpu": False, "cuda": True, "mps": True}
+    monkeypatch.setattr(torch_runtime, "_ACCELERATORS", (os.devnull,))
+    import torch
+
+    for there in (True, False):
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda there=there: there)
+        assert torch_runtime.accelerated("auto") is there

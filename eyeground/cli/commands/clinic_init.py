@@ -10,7 +10,7 @@ def command(
     admin: Annotated[
         bool,
         typer.Option(
-            "--admin", help="Make the first account and show its token, which a terminal and --json ask for, too."
+            "--admin", help="Make the first account and show its password, which a terminal and --json ask for, too."
         ),
     ] = False,
     config: Annotated[
@@ -25,7 +25,7 @@ def command(
     from eyeground.cli.clinic_setup import FIRST, set_up, show_setup
     from eyeground.cli.console import answer
 
-    # Where nobody asked for it, as under systemd, a token would stay in a journal.
+    # Where nobody asked for it, as under systemd, a password would stay in a journal.
     wanted = admin or as_json or sys.stderr.isatty()
     found = set_up(config, accounts=FIRST if wanted else ())
     show_setup(found)

@@ -21,7 +21,7 @@ def command(
     text: Annotated[
         list[str] | None, typer.Option(help="Of a report request: fundusReport=WORDS; may be repeated.")
     ] = None,
-    eye: Annotated[list[str] | None, typer.Option(help="Which eye an image shows: 0=OD; the models look anew.")] = None,
+    eye: Annotated[list[str] | None, typer.Option(help="Which eye an image shows: 0=OD; may be repeated.")] = None,
     state: Annotated[list[str] | None, typer.Option(help="Of the list: only these states; none = what waits.")] = None,
     most: Annotated[int, typer.Option(min=1, max=10000, help="Of the list: how many.")] = 100,
     config: Annotated[

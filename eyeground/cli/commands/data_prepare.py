@@ -27,8 +27,15 @@ def command(
         bool, typer.Option("--volumes", help="Without a table: folders inside a class folder are volumes.")
     ] = False,
     keep: Annotated[list[str] | None, typer.Option(help="Column to take over; may be repeated.")] = None,
+    shards: Annotated[
+        bool, typer.Option("--shards", help="Many images to a Parquet file, for large sets and object stores.")
+    ] = False,
+    shard_mb: Annotated[int, typer.Option(min=1, help="With --shards: size of a file in MB.")] = 256,
     unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Take images without labels too.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Threads; 0 = one per core.")] = 0,
+    on: Annotated[
+        str | None, typer.Option(help="Who does the work: ray (this machine's cores) or ray://host:port (a cluster).")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Threads, with --on workers; 0 = one per core.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
 ) -> None:
     """Store every image as training and prediction see it, with a table; what cannot be read is left out and listed."""
@@ -58,4 +65,6 @@ def command(
         labels_required=not unlabelled and not keep,
         as_json=as_json,
         keep=keep or (),
+        shard_mb=shard_mb if shards else 0,
+        on=on,
     )

@@ -26,6 +26,10 @@ def command(
         Path | None, typer.Option(help="Write a cleaned table (CSV) and, beside it, what it leaves out.")
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Measure every image anew and keep nothing.")] = False,
+    on: Annotated[
+        str | None, typer.Option(help="Who does the work: ray (this machine's cores) or ray://host:port (a cluster).")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="With --on: workers at once; 0 = as many as cores.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
 ) -> None:
     """Name everything wrong or odd in a data set. Exit code 0: nothing found, 1: findings, 2: cannot be examined."""
@@ -44,5 +48,7 @@ def command(
         camera=camera_column,
         split=split_column,
     )
-    sick = examine_data(data, columns, split=split, html=html, fix=fix, keep=not no_cache, as_json=as_json)
+    sick = examine_data(
+        data, columns, split=split, html=html, fix=fix, keep=not no_cache, as_json=as_json, on=on, workers=workers
+    )
     raise typer.Exit(1 if sick else 0)

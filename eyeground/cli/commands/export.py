@@ -11,7 +11,10 @@ def command(
     out: Annotated[Path, typer.Option(help="Folder to make: the bundle.")],
     to: Annotated[
         list[str] | None,
-        typer.Option(help="bundle, or besides torch's weights onnx, openvino, paddle, mindspore; may be repeated."),
+        typer.Option(
+            help="bundle (torch's weights alone), or besides them onnx, openvino, paddle, mindspore; may be repeated. "
+            "None = what is fastest here for this network, if it is installed."
+        ),
     ] = None,
     precision: Annotated[
         Literal["fp32", "bf16", "int8"],

@@ -12,6 +12,10 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; by default runs/<name of the config>-features.")
     ] = None,
+    on: Annotated[
+        str | None, typer.Option(help="Who does the work: ray (this machine's cores) or ray://host:port (a cluster).")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="With --on: workers at once; 0 = as many as cores.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON line for programs.")] = False,
 ) -> None:
     """Write what a frozen network makes of every image: a row of numbers each, for probes and tools of your own."""
@@ -19,4 +23,5 @@ def command(
     from eyeground.cli.features import write_features
 
     settings = load_config(config, overrides or [])
-    write_features(settings, out=out or Path("runs") / f"{config.stem}-features", as_json=as_json)
+    place = out or Path("runs") / f"{config.stem}-features"
+    write_features(settings, out=place, as_json=as_json, on=on, workers=workers)

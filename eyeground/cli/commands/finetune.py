@@ -14,8 +14,12 @@ def command(
 ) -> None:
     """Fine-tune a model on labelled images, judge it on other patients, and write a report."""
     from eyeground.cli.config_file import load_or_resume
-    from eyeground.cli.experiment import run_experiment
     from eyeground.cli.finetune_config import FinetuneConfig
+    from eyeground.cli.launching import launched
 
     name, settings = load_or_resume(config, overrides or [], resume, kind=FinetuneConfig, verb="finetune")
+    if launched(settings, verb="finetune"):
+        return
+    from eyeground.cli.experiment import run_experiment
+
     run_experiment(settings, name=name, resume=resume, as_json=as_json)

@@ -14,8 +14,12 @@ def command(
 ) -> None:
     """Learn from images without labels (MAE or SimCLR); a run that has collapsed is stopped, with the reason."""
     from eyeground.cli.config_file import load_or_resume
+    from eyeground.cli.launching import launched
     from eyeground.cli.pretrain_config import PretrainConfig
-    from eyeground.cli.pretraining import run_pretraining
 
     name, settings = load_or_resume(config, overrides or [], resume, kind=PretrainConfig, verb="pretrain")
+    if launched(settings, verb="pretrain"):
+        return
+    from eyeground.cli.pretraining import run_pretraining
+
     run_pretraining(settings, name=name, resume=resume, as_json=as_json)

@@ -208,7 +208,7 @@ def open_engine(url: str, *, pool: int = 5) -> Engine:
             hide_parameters=True,
         )
     if address.database not in (None, "", ":memory:"):
-        Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
+        Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_engine(address, connect_args={"timeout": _BUSY_S, "check_same_thread": False}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")

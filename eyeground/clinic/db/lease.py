@@ -195,13 +195,12 @@ class Leases(Generic[Row]):
             update(self._table)
             .where(self._key == key, unchanged)
             .values(token=_half() + _half(), patience_s=self.lease_s, attempts=self._table.attempts + 1)
-            .execution_options(synchronize_session=False)
+            .returning(self._table)
+            .execution_options(synchronize_session=False, populate_existing=True)
         )
-        if session.execute(changed).rowcount != 1:  # type: ignore[attr-defined]
+        row = session.scalars(changed).one_or_none()
+        if row is None:
             return []
-        row = session.execute(
-            select(self._table).where(self._key == key).execution_options(populate_existing=True)
-        ).scalar_one()
         session.expunge(row)  # its owner keeps it beyond the transaction
         return [row]
 

@@ -2,10 +2,20 @@
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from eyeground.clinic.db import opinions, people
 from eyeground.clinic.db.table import Leased, Table
+
+# Which cases indexes of their own hold: few of very many wait, as ``states.OPEN`` has it; what is out grows old.
+WAITS: Final = "state in ('in_review', 'amended')"
+OUT: Final = "state in ('released')"
+
+
+def _only(rows: str) -> dict[str, Any]:
+    """Of which rows an index is made, in either database."""
+    return {"postgresql_where": text(rows), "sqlite_where": text(rows)}
 
 
 class Case(Table):
@@ -31,6 +41,8 @@ class Case(Table):
         release: Whether its results wait for a signature: as the service was set when the request arrived.
         received_at: UTC, ISO.
         changed_at: UTC, ISO.
+        patient_id: The site's number of the patient, as in ``order``, to be searched for.
+        patient_name: Likewise.
 
     References:
         Our own.
@@ -39,8 +51,12 @@ class Case(Table):
     __tablename__ = "cases"
     __table_args__ = (
         UniqueConstraint("site", "queue", "request_id"),
-        Index(None, "state", "urgency_rank", "received_at"),
+        Index(None, "state", "urgency_rank", "received_at", "id"),
         Index(None, "received_at"),
+        Index(None, "site", "patient_id", "received_at"),
+        Index("ix_cases_waiting", "urgency_rank", "received_at", "id", **_only(WAITS)),
+        Index("ix_cases_waiting_at_site", "site", "urgency_rank", "received_at", "id", **_only(WAITS)),
+        Index("ix_cases_out", "changed_at", **_only(OUT)),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -62,6 +78,8 @@ class Case(Table):
     release: Mapped[str] = mapped_column(default="signed")
     received_at: Mapped[str]
     changed_at: Mapped[str]
+    patient_id: Mapped[str] = mapped_column(default="")
+    patient_name: Mapped[str] = mapped_column(default="")
 
 
 class Image(Table):
@@ -80,6 +98,7 @@ class Image(Table):
         quality: As ``eyeground.serve.gate`` says it; empty before it was looked at.
         conflict: Who contradicts whom about the eye; empty when nobody does.
         decided_by: Account of the doctor who said which eye it is; empty when nobody had to.
+        device: Camera or scanner as the file's header names it; empty when it does not.
 
     References:
         Our own.
@@ -100,6 +119,7 @@ class Image(Table):
     quality: Mapped[str] = mapped_column(default="")
     conflict: Mapped[str] = mapped_column(default="")
     decided_by: Mapped[str] = mapped_column(default="")
+    device: Mapped[str] = mapped_column(default="")
 
 
 class Finding(Table):
@@ -121,7 +141,9 @@ class Finding(Table):
     """
 
     __tablename__ = "findings"
-    __table_args__ = (UniqueConstraint("case_id", "image_sha256", "model_id"),)
+    __table_args__ = (
+        UniqueConstraint("case_id", "image_sha256", "model_id"), Index(None, "model_id", "id"), Index(None, "found_at"),
+    )  # fmt: skip
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id"))
@@ -170,6 +192,8 @@ class Review(Table):
         saved_at: UTC, ISO.
         signed_at: UTC, ISO; empty while it is a draft.
         signature: Keyed hash of all that was signed; empty while it is a draft.
+        drafted_by: ``"llm"`` where what was signed holds words that a language model drafted: then reports carry the
+            AI mark. Decided when it is signed.
 
     References:
         Our own.
@@ -179,6 +203,7 @@ class Review(Table):
     __table_args__ = (
         UniqueConstraint("case_id", "revision"),
         CheckConstraint("(signed_at = '') = (signature = '')", name="signed_whole"),
+        Index(None, "signed_at"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
@@ -191,6 +216,7 @@ class Review(Table):
     saved_at: Mapped[str]
     signed_at: Mapped[str] = mapped_column(default="")
     signature: Mapped[str] = mapped_column(default="")
+    drafted_by: Mapped[str] = mapped_column(default="")
 
 
 class Outgoing(Leased, Table):
@@ -246,7 +272,7 @@ class DeadLetter(Table):
     """
 
     __tablename__ = "dead_letters"
-    __table_args__ = (Index(None, "replayed_at", "id"),)
+    __table_args__ = (Index(None, "replayed_at", "id"), Index(None, "body_sha256"))
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     site: Mapped[str]
@@ -321,34 +347,6 @@ class PassedMessage(Table):
     message_id: Mapped[str] = mapped_column(primary_key=True)
 
 
-class Account(Table):
-    """Somebody who may do something.
-
-    Args:
-        name: Unique; stands in the audit trail.
-        title: As it stands on a report.
-        role: A word of ``states.Role``.
-        site: The one site it is for; empty = all.
-        token_sha256: Hash of its random token.
-        made_at: UTC, ISO.
-        revoked_at: UTC, ISO; empty while it is good.
-
-    References:
-        Our own.
-    """
-
-    __tablename__ = "accounts"
-    __table_args__ = (UniqueConstraint("token_sha256"),)
-
-    name: Mapped[str] = mapped_column(primary_key=True)
-    title: Mapped[str] = mapped_column(default="")
-    role: Mapped[str]
-    site: Mapped[str] = mapped_column(default="")
-    token_sha256: Mapped[str]
-    made_at: Mapped[str]
-    revoked_at: Mapped[str] = mapped_column(default="")
-
-
 class AuditRecord(Table):
     """One line of the audit trail, chained to the one before.
 
@@ -396,5 +394,6 @@ class AuditHead(Table):
     digest: Mapped[str]
 
 
-# All of them, for whoever goes through every table: who imports this has imported each.
+# All of them, for whoever goes through every table: who imports this has imported each file.
 METADATA: Final = Table.metadata
+ELSEWHERE: Final = (people, opinions)

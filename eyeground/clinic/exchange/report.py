@@ -7,6 +7,7 @@ from eyeground.clinic.exchange._fields import Fields
 from eyeground.clinic.exchange._release import released
 from eyeground.clinic.exchange.contract import parse
 from eyeground.clinic.records import Order
+from eyeground.clinic.report.settled import settled
 from eyeground.clinic.report.text import draft_report
 
 RECEIVES: Final = "report"
@@ -63,7 +64,8 @@ def answer(answered: Answered) -> dict[str, Any]:
 
     Returns:
         ``{id, anteriorReport, anteriorInterpret, fundusReport, fundusInterpret}``: the doctor's words, and none but
-        those, where one signed; else the draft. ``unsigned`` and ``amended`` as in ``check``.
+        those, where one signed, without the note that a draft is to be checked; else the draft. ``unsigned`` and
+        ``amended`` as in ``check``.
 
     Example:
         >>> order = Order(door="report", id="17", texts={"odFundusDisease": "RVO"})
@@ -75,7 +77,7 @@ def answer(answered: Answered) -> dict[str, Any]:
     """
     order = answered.order
     if answered.opinion is not None and answered.revision:
-        texts = answered.opinion.texts
+        texts = {name: settled(text, marked=True) for name, text in answered.opinion.texts.items()}
     else:
         texts = draft_report({name: order.texts.get(name, "") for name in ASKED}, LANGUAGE)
     identity = int(order.id) if order.texts.get("id_type") == "number" else order.id

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -14,10 +15,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from eyeground.clinic.attempts import Attempts, attempts_key
 from eyeground.clinic.blobs.store import StoreLost
 from eyeground.clinic.cases import NoSuchCase, Stale
 from eyeground.clinic.db.database import DatabaseLost
 from eyeground.clinic.dead_letters import NoSuchLetter
+from eyeground.clinic.first_reads import FirstReadWanted
 from eyeground.clinic.log import failed
 from eyeground.clinic.refusal import Refused
 from eyeground.clinic.reviews import OpinionRefused
@@ -26,8 +29,13 @@ from eyeground.clinic.states import Forbidden, OutOfTurn
 from eyeground.clinic.web.bodies import schemas
 from eyeground.clinic.web.counting import Counted, Requests
 from eyeground.clinic.web.desk import Desk
+from eyeground.clinic.web.documenting import document_policy
 from eyeground.clinic.web.figures import FiguresCollector
-from eyeground.clinic.web.guard import Guard, check_policy, document_policy
+from eyeground.clinic.web.guard import Guard, check_policy
+from eyeground.clinic.web.hosts import KnownHosts
+from eyeground.clinic.web.owning import head_counts
+from eyeground.clinic.web.paging import Pages, wants_page
+from eyeground.clinic.web.refused_page import limit_page, refused_page
 from eyeground.clinic.web.refusing import TurnedAway, turn_away, turn_down
 from eyeground.clinic.web.sightings import Sightings
 from eyeground.clinic.web.unfailing import Unfailing
@@ -40,6 +48,7 @@ from eyeground.serve.replies import refuse
 from eyeground.serve.shapes import Refusal
 
 _DOORS = tuple(f"/api/v1/{door}" for door in ("screenings", "checks", "reports", "uploads"))
+_BY_TLS = "max-age=31536000"  # this host alone: what its neighbors speak is not ours to say
 _SMALL_BYTES = 256 * 1024  # an opinion at its longest has a tenth of that
 
 
@@ -77,7 +86,7 @@ class WebSettings:
 
 
 def make_app(service: Service, *, settings: WebSettings | None = None) -> FastAPI:
-    """Make the JSON API of a service.
+    """Make the pages and the JSON API of a service.
 
     Args:
         service: The service. It stays the caller's, who closes it afterwards.
@@ -93,7 +102,11 @@ def make_app(service: Service, *, settings: WebSettings | None = None) -> FastAP
         docs/clinic.md.
     """
     chosen = WebSettings() if settings is None else settings
-    guard = Guard(service.database, site=service.settings.site)
+    told = service.settings
+    attempts = Attempts(service.database, key=attempts_key(told.secret.get_secret_value()))
+    guard = Guard(
+        service.database, site=told.site, idle_minutes=told.idle_minutes, secure=told.secure, attempts=attempts
+    )
     app = FastAPI(
         title="Eyeground screening",
         version=version("eyeground"),
@@ -108,30 +121,37 @@ def make_app(service: Service, *, settings: WebSettings | None = None) -> FastAP
         service=service,
         sightings=Sightings(service.database),
         requests=Requests(FiguresCollector(service.database)),
+        pages=Pages(told, counts=lambda who: head_counts(service, who)),
+        guard=guard,
+        attempts=attempts,
         admitting=CapacityLimiter(chosen.admitting),
     )
     for name in names("clinic.web.routes"):
         pick("clinic.web.routes", name).add(app, desk)
+    for name in names("clinic.web.pages"):
+        pick("clinic.web.pages", name).add(app, desk)
     check_policy(app, guard)
     _document(app)
-    _add_refusals(app)
+    _add_refusals(app, desk.pages)
     # The last is the outermost.
-    app.add_middleware(_Limits, settings=chosen, max_bytes=service.settings.max_message_bytes)
-    app.add_middleware(Unfailing)
+    app.add_middleware(_Limits, settings=chosen, max_bytes=told.max_message_bytes, answer=partial(_limit, desk.pages))
+    app.add_middleware(KnownHosts, public_url=told.public_url)
+    app.add_middleware(Unfailing, page=partial(_page, desk.pages))
     app.add_middleware(Counted, requests=desk.requests)
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(SecurityHeaders, more={"Strict-Transport-Security": _BY_TLS} if told.secure else {})
     return app
 
 
 class _Limits:
     """Long messages at the doors, short ones elsewhere."""
 
-    def __init__(self, app: ASGIApp, *, settings: WebSettings, max_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, settings: WebSettings, max_bytes: int, answer: Callable[[Refusal, Scope], Response]
+    ) -> None:
         room = WaitingRoom(settings.most_waiting, max(settings.most_waiting_bytes, max_bytes))
-        self._doors = UploadLimits(app, room=room, waits=_DOORS, max_bytes=max_bytes, timeout_s=settings.timeout_s)
-        self._rest = UploadLimits(
-            app, room=room, waits=(), max_bytes=min(_SMALL_BYTES, max_bytes), timeout_s=settings.timeout_s
-        )
+        limits = partial(UploadLimits, app, room=room, timeout_s=settings.timeout_s, answer=answer)
+        self._doors = limits(waits=_DOORS, max_bytes=max_bytes)
+        self._rest = limits(waits=(), max_bytes=min(_SMALL_BYTES, max_bytes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_door = scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in _DOORS
@@ -155,12 +175,29 @@ def _document(app: FastAPI) -> None:
     app.openapi = document  # type: ignore[method-assign]
 
 
-def _add_refusals(app: FastAPI) -> None:
-    """One shape for every refusal, whoever refuses."""
+def _away(pages: Pages, request: Request, away: TurnedAway) -> Response:
+    """A page for a person, JSON for a program."""
+    return refused_page(pages, request, away) if wants_page(request) else turn_away(away, request.scope)
+
+
+def _page(pages: Pages, away: TurnedAway, scope: Scope) -> Response | None:
+    """A page, where a person waits for one."""
+    request = Request(scope)
+    return refused_page(pages, request, away) if wants_page(request) else None
+
+
+def _limit(pages: Pages, reason: Refusal, scope: Scope) -> Response:
+    """The same of what stands before the service."""
+    request = Request(scope)
+    return limit_page(pages, request, reason) if wants_page(request) else refuse(reason, scope)
+
+
+def _add_refusals(app: FastAPI, pages: Pages) -> None:
+    """One shape for every refusal, whoever refuses: a page for a person, JSON for a program."""
 
     def away(make: Callable[[Any], TurnedAway]) -> Callable[[Request, Any], Any]:
         async def handler(request: Request, error: Any) -> Response:
-            return turn_away(make(error), request.scope)
+            return _away(pages, request, make(error))
 
         return handler
 
@@ -168,24 +205,28 @@ def _add_refusals(app: FastAPI) -> None:
         return turn_down(error, request.scope)
 
     async def limit(request: Request, error: LimitRefused) -> Response:
-        return refuse(error.reason, request.scope)
+        return _limit(pages, error.reason, request.scope)
 
     async def query(request: Request, error: RequestValidationError) -> Response:
         # The last word of a place is the name of one of our own parameters; what was sent is not repeated.
         names = ", ".join(dict.fromkeys(str(each["loc"][-1]) for each in error.errors() if each["loc"][0] == "query"))
         said = f"{names}: see /openapi.json" if names else ""
-        return turn_away(TurnedAway("bad_query", said=said), request.scope)
+        return _away(pages, request, TurnedAway("bad_query", said=said))
 
     async def routing(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404 and wants_page(request):
+            return refused_page(pages, request, TurnedAway("not_found"))
         reasons: dict[int, Refusal] = {404: "not_found", 405: "method_not_allowed"}
-        return refuse(reasons.get(error.status_code, "bad_request"), request.scope, headers=error.headers)
+        response = _limit(pages, reasons.get(error.status_code, "bad_request"), request.scope)
+        response.headers.update(error.headers or {})
+        return response
 
     async def hung_up(request: Request, _: ClientDisconnect) -> Response:
         return refuse("hung_up", request.scope)
 
     async def lost(request: Request, error: Exception) -> Response:
         failed("request_waits", error)
-        return turn_away(TurnedAway("unavailable"), request.scope)
+        return _away(pages, request, TurnedAway("unavailable"))
 
     handlers: dict[type[Exception], Any] = {
         TurnedAway: away(lambda error: error),
@@ -193,6 +234,7 @@ def _add_refusals(app: FastAPI) -> None:
         NoSuchLetter: away(lambda _: TurnedAway("not_found")),
         Stale: away(lambda error: TurnedAway("stale", version=error.version)),
         OutOfTurn: away(lambda error: TurnedAway("wrong_state", said=str(error))),
+        FirstReadWanted: away(lambda error: TurnedAway("first_read_wanted")),
         Forbidden: away(lambda error: TurnedAway("forbidden", said=str(error))),
         OpinionRefused: away(lambda error: TurnedAway("opinion_refused", said=str(error))),
         Refused: message,

@@ -13,10 +13,19 @@ from eyeground.clinic.exchange.report import ANSWERED
 from eyeground.clinic.findings import EYES, FINDINGS
 from eyeground.clinic.records import EyeReview, Opinion
 from eyeground.clinic.refusal import Problem, Refused
-from eyeground.clinic.web.asked import Amendment, DecidedEye, SavedOpinion, SeenVersion, SignedOpinion
+from eyeground.clinic.web.account_shapes import NewAccount
+from eyeground.clinic.web.asked import (
+    Amendment,
+    DecidedEyes,
+    PatientCode,
+    SavedOpinion,
+    SeenVersion,
+    SignedOpinion,
+    WantedDraft,
+)
 
 Asked = TypeVar("Asked", bound=BaseModel)
-_ASKED: Final = (SavedOpinion, SignedOpinion, DecidedEye, Amendment, SeenVersion)
+_ASKED: Final = (SavedOpinion, SignedOpinion, DecidedEyes, Amendment, SeenVersion, PatientCode, WantedDraft, NewAccount)
 _CODES: Final = {
     "missing": "missing", "extra_forbidden": "unknown_field", "string_too_long": "too_long",
     "literal_error": "bad_word",

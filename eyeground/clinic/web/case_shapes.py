@@ -8,74 +8,23 @@ from eyeground.clinic.states import State
 _SHAPE = ConfigDict(extra="forbid", frozen=True)
 
 
-class CaseLine(BaseModel):
-    """A line of the work list.
+class HeatShape(BaseModel):
+    """That there is a heat map of an image; it lies under the image's own address.
 
     Args:
-        id: The case.
-        request_id: The sender's id.
-        site: Who asked.
-        patient_id: The site's number of the patient.
-        name: The patient's name.
-        age: Unit: years.
-        state: Where the case is.
-        version: What a change has to name.
-        urgency: A word of the rule set.
-        urgency_rank: 0 is the most urgent.
-        held: Whether a person has to decide an eye first.
-        received_at: UTC, ISO.
-        eyes: What the models say, by ``"<part>/<eye>"``: finding -> value.
-        quality: Verdict on the images, likewise.
-        unavailable: What has no answer, and why.
+        target: The finding that it explains, by the contract's name.
 
     Example:
-        >>> CaseLine.model_fields["held"].annotation
-        <class 'bool'>
+        >>> HeatShape(target="DR").target
+        'DR'
 
     References:
-        ``eyeground.clinic.views.Line``.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
-
-    id: str
-    request_id: str
-    site: str
-    patient_id: str
-    name: str
-    age: int | None
-    state: State
-    version: int
-    urgency: str
-    urgency_rank: int
-    held: bool
-    received_at: str
-    eyes: dict[str, dict[str, int]]
-    quality: dict[str, str]
-    unavailable: dict[str, str]
-
-
-class WorkList(BaseModel):
-    """A page of the work list.
-
-    Args:
-        cases: The most urgent first, then the longest wait.
-        skip: How many were left out at the start.
-        more: Whether there are more.
-
-    Example:
-        >>> WorkList(cases=[], skip=0, more=False).cases
-        []
-
-    References:
-        Our own.
+        ``eyeground.clinic.db.opinions.HeatMap``.
     """
 
     model_config = _SHAPE
 
-    cases: list[CaseLine]
-    skip: int
-    more: bool
+    target: str
 
 
 class ImageShape(BaseModel):
@@ -92,6 +41,9 @@ class ImageShape(BaseModel):
         sha256: Of its bytes.
         size_bytes: Unit: bytes.
         name: What the sender calls it.
+        device: Camera or scanner as the file's header names it.
+        slices: How many B-scans or pages it has; null where nobody has looked.
+        heat: Its heat maps; they lie under the image's own address, each by its ``target``.
 
     Example:
         >>> ImageShape.model_fields["place"].annotation
@@ -113,6 +65,9 @@ class ImageShape(BaseModel):
     sha256: str
     size_bytes: int
     name: str
+    device: str
+    slices: int | None
+    heat: list[HeatShape]
 
 
 class FindingShape(BaseModel):
@@ -258,6 +213,81 @@ class EventShape(BaseModel):
     detail: str
 
 
+class EarlierImage(BaseModel):
+    """An image of an earlier visit.
+
+    Args:
+        place: Its place in that request, from 0.
+        part: What of the eye it shows.
+        eye: Which eye; empty where that is not known.
+
+    Example:
+        >>> EarlierImage(place=0, part="fundus", eye="OD").eye
+        'OD'
+
+    References:
+        ``eyeground.clinic.db.tables.Image``.
+    """
+
+    model_config = _SHAPE
+
+    place: int
+    part: str
+    eye: str
+
+
+class EarlierShape(BaseModel):
+    """An earlier visit of the same patient at the same site.
+
+    Args:
+        id: The case.
+        received_at: UTC, ISO.
+        visit_time: As the site told it; empty when it did not.
+        state: Where the case is.
+        signed_at: When it was signed last; UTC, ISO, empty where it was not.
+        values: What holds, by ``"<part>/<eye>"`` and finding: the doctor's word where one signed, else the models'.
+        images: Its images.
+
+    Example:
+        >>> "values" in EarlierShape.model_fields
+        True
+
+    References:
+        ``eyeground.clinic.earlier``.
+    """
+
+    model_config = _SHAPE
+
+    id: str
+    received_at: str
+    visit_time: str
+    state: State
+    signed_at: str
+    values: dict[str, dict[str, int]]
+    images: list[EarlierImage]
+
+
+class FirstReadShape(BaseModel):
+    """What whoever asks had thought before seeing what the models say.
+
+    Args:
+        opinion: It.
+        made_at: UTC, ISO.
+
+    Example:
+        >>> FirstReadShape(opinion=Opinion(), made_at="").made_at
+        ''
+
+    References:
+        ``eyeground.clinic.db.opinions.FirstRead``.
+    """
+
+    model_config = _SHAPE
+
+    opinion: Opinion
+    made_at: str
+
+
 class CaseShape(BaseModel):
     """All of a case.
 
@@ -272,8 +302,8 @@ class CaseShape(BaseModel):
         revision: Which opinion is being written or was signed last.
         held: Why a person must decide something first.
         unavailable: What could not be answered, and why.
-        urgency: A word of the rule set.
-        urgency_rank: 0 is the most urgent.
+        urgency: A word of the rule set; empty where it is hidden.
+        urgency_rank: 0 is the most urgent; null where it is hidden.
         reasons: What made it so urgent, by language.
         rules: Rule set and version.
         received_at: UTC, ISO.
@@ -287,6 +317,9 @@ class CaseShape(BaseModel):
         reviews: What doctors wrote.
         answers: What went out.
         history: Its part of the audit trail.
+        earlier: Earlier visits of the same patient, the last first.
+        blind: Whether all that a model said is hidden until whoever asks has written a first read.
+        first_read: What whoever asks had thought before; null where there is nothing.
 
     Example:
         >>> "history" in CaseShape.model_fields
@@ -309,7 +342,7 @@ class CaseShape(BaseModel):
     held: list[str]
     unavailable: dict[str, str]
     urgency: str
-    urgency_rank: int
+    urgency_rank: int | None
     reasons: dict[str, list[str]]
     rules: str
     received_at: str
@@ -323,3 +356,6 @@ class CaseShape(BaseModel):
     reviews: list[ReviewShape]
     answers: list[AnswerShape]
     history: list[EventShape]
+    earlier: list[EarlierShape]
+    blind: bool
+    first_read: FirstReadShape | None

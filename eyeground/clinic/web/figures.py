@@ -14,6 +14,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from eyeground.clinic.cases import stands_in
 from eyeground.clinic.db.database import Database, DatabaseLost
 from eyeground.clinic.db.tables import AuditHead, Case, DeadLetter, Job, Outgoing
 from eyeground.clinic.log import failed
@@ -63,10 +64,11 @@ def count(session: Session) -> Figures:
         docs/clinic.md, what is worth an alarm.
     """
     unsent = Outgoing.sent_at == ""
-    oldest = {
+    oldest: dict[str, Any] = {
         "job": select(func.min(Job.added)),
         "answer": select(func.min(Outgoing.made_at)).where(unsent),
-        "review": select(func.min(Case.received_at)).where(Case.state.in_(OPEN)),
+        # Counted beside it: the least alone is looked for from the first case that ever came.
+        "review": select(func.min(Case.received_at), func.count()).where(stands_in(*OPEN)),
     }
     letters = select(DeadLetter.code, func.count()).where(DeadLetter.replayed_at == "").group_by(DeadLetter.code)
     return Figures(
@@ -75,7 +77,7 @@ def count(session: Session) -> Figures:
         unsent=session.execute(select(func.count()).select_from(Outgoing).where(unsent)).scalar_one(),
         letters=_numbers(session, letters),
         audit_lines=session.execute(select(AuditHead.seq)).scalar_one_or_none() or 0,
-        oldest={what: session.execute(wanted).scalar_one() or "" for what, wanted in oldest.items()},
+        oldest={what: session.execute(wanted).one()[0] or "" for what, wanted in oldest.items()},
     )
 
 

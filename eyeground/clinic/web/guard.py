@@ -1,7 +1,8 @@
-"""Who may do what: a table of roles by route, and the tokens that tell who asks."""
+"""Who may do what: a table of roles by route, and the tokens and sessions that tell who asks."""
 
+import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request
@@ -10,8 +11,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 
 from eyeground.clinic.accounts import holder
+from eyeground.clinic.attempts import Attempts, Tried, neighborhood
 from eyeground.clinic.db.database import Database
+from eyeground.clinic.db.people import Account
 from eyeground.clinic.reviews import Doctor
+from eyeground.clinic.sessions import csrf_token, seen, signed_in
 from eyeground.clinic.states import Role
 from eyeground.clinic.web.refusing import TurnedAway, answers
 
@@ -22,25 +26,89 @@ SENDERS: Final[frozenset[Role]] = frozenset(("site", "operator", "admin"))
 STAFF: Final[frozenset[Role]] = frozenset(("doctor", "operator", "admin"))
 DOCTORS: Final[frozenset[Role]] = frozenset(("doctor",))
 OPERATORS: Final[frozenset[Role]] = frozenset(("operator", "admin"))
+ADMINS: Final[frozenset[Role]] = frozenset(("admin",))
 _API: Final = "/api/v1"
-POLICY: Final[Policy] = {
+# What programs ask, and what our own pages' scripts ask; it is all in the OpenAPI document.
+PROGRAMS: Final[Policy] = {
     **{("POST", f"{_API}/{door}"): SENDERS for door in ("screenings", "checks", "reports", "uploads")},
     **{("GET", f"{_API}/{door}/{{message_id}}"): SENDERS for door in ("screenings", "checks", "reports", "uploads")},
     ("GET", f"{_API}/cases"): STAFF,
     ("GET", f"{_API}/cases/{{case_id}}"): STAFF,
     ("GET", f"{_API}/cases/{{case_id}}/images/{{place}}"): STAFF,
+    ("GET", f"{_API}/cases/{{case_id}}/images/{{place}}/shown"): STAFF,
+    ("GET", f"{_API}/cases/{{case_id}}/images/{{place}}/heat"): STAFF,
+    ("GET", f"{_API}/counts"): STAFF,
+    ("GET", f"{_API}/cases/{{case_id}}/report.html"): STAFF,
+    ("GET", f"{_API}/cases/{{case_id}}/report.pdf"): STAFF,
     ("PUT", f"{_API}/cases/{{case_id}}/opinion"): DOCTORS,
+    ("PUT", f"{_API}/cases/{{case_id}}/first-read"): DOCTORS,
     ("POST", f"{_API}/cases/{{case_id}}/eye"): DOCTORS,
+    ("POST", f"{_API}/cases/{{case_id}}/draft"): DOCTORS,
+    ("GET", f"{_API}/cases/{{case_id}}/drafts"): STAFF,
     ("POST", f"{_API}/cases/{{case_id}}/sign"): DOCTORS,
     ("POST", f"{_API}/cases/{{case_id}}/amend"): DOCTORS,
     ("POST", f"{_API}/cases/{{case_id}}/reread"): frozenset(("doctor", "operator", "admin")),
+    ("POST", f"{_API}/cases/{{case_id}}/links"): STAFF,
+    ("POST", f"{_API}/cases/{{case_id}}/links/revoke"): STAFF,
+    ("POST", f"{_API}/screenings/{{message_id}}/link"): SENDERS,
+    ("POST", f"{_API}/screenings/{{message_id}}/link/revoke"): SENDERS,
+    # A patient has no account: these look at the pass that a link and its code gave.
+    **{("GET", f"{_API}/patient/{what}"): ANYBODY for what in ("report", "report.pdf", "images/{place}")},
+    ("POST", f"{_API}/patient/sessions"): ANYBODY,
+    ("GET", f"{_API}/cases/{{case_id}}/fhir"): STAFF | {"site"},
     ("GET", f"{_API}/dead-letters"): OPERATORS,
     ("POST", f"{_API}/dead-letters/{{number}}/replay"): OPERATORS,
+    ("POST", f"{_API}/dead-letters/{{number}}/dismiss"): OPERATORS,
+    ("GET", f"{_API}/statistics"): STAFF,
+    ("GET", f"{_API}/accounts"): ADMINS,
+    ("POST", f"{_API}/accounts"): ADMINS,
+    ("POST", f"{_API}/accounts/{{name}}/revoke"): ADMINS,
+    ("POST", f"{_API}/accounts/{{name}}/password"): ADMINS,
+    ("POST", f"{_API}/accounts/{{name}}/sign-out-everywhere"): ADMINS,
     ("GET", "/healthz"): ANYBODY,
     ("GET", "/readyz"): ANYBODY,
     ("GET", "/metrics"): ANYBODY,  # numbers only; keep the port from strangers all the same
     ("GET", "/openapi.json"): ANYBODY,
 }
+# What people open in a browser; none of it is in the document.
+PEOPLE: Final[Policy] = {
+    ("GET", "/"): STAFF,
+    ("GET", "/work"): STAFF,
+    ("GET", "/signed"): STAFF,
+    ("GET", "/sign-in"): ANYBODY,
+    ("POST", "/sign-in"): ANYBODY,  # the form has a word of its own
+    ("POST", "/sign-out"): STAFF,
+    ("GET", "/session"): STAFF,
+    ("GET", "/oidc/start"): ANYBODY,
+    ("GET", "/oidc/callback"): ANYBODY,
+    ("GET", "/password"): STAFF,
+    ("POST", "/password"): STAFF,
+    ("POST", "/password/elsewhere"): STAFF,
+    ("GET", "/cases/{case_id}"): STAFF,
+    ("GET", "/cases/{case_id}/standing"): STAFF,
+    ("POST", "/cases/{case_id}/foreseen"): DOCTORS,
+    **{("GET", f"/p/{{token}}{rest}"): ANYBODY for rest in ("", "/images/{place}", "/report.pdf")},
+    ("POST", "/p/{token}"): ANYBODY,
+    ("GET", "/statistics"): STAFF,
+    ("GET", "/dead-letters"): OPERATORS,
+    ("GET", "/accounts"): ADMINS,
+    ("GET", "/static/{stamp}/{name}"): ANYBODY,
+}
+POLICY: Final[Policy] = {**PROGRAMS, **PEOPLE}
+# What open pages ask by themselves, every few seconds: nobody needs to be there, and a session ends all the same.
+PASSIVE: Final = frozenset((("GET", f"{_API}/counts"), ("GET", "/cases/{case_id}/standing")))
+# All that somebody may do whose password was made by somebody else, before he has changed it.
+BEFORE_CHANGE: Final = frozenset(
+    (
+        ("GET", "/password"),
+        ("POST", "/password"),
+        ("POST", "/password/elsewhere"),
+        ("POST", "/sign-out"),
+        ("GET", "/session"),
+    )
+)
+_SAFE: Final = ("GET", "HEAD")
+CSRF_HEADER: Final = "x-csrf-token"
 
 
 class PolicyMissing(ValueError):
@@ -56,6 +124,8 @@ class Who:
         title: Name that stands on reports.
         role: What the account may do.
         site: The one site whose cases it may see; empty = all.
+        cookie: Of the browser's session; empty of a program with a token.
+        must_change: Whether a password is to be changed before anything else.
 
     Example:
         >>> Who("li", "Dr Li", "doctor", "").doctor
@@ -69,6 +139,8 @@ class Who:
     title: str
     role: Role
     site: str
+    cookie: str = field(default="", repr=False)
+    must_change: bool = False
 
     @property
     def doctor(self) -> Doctor:
@@ -83,37 +155,90 @@ class Guard:
         database: Where accounts are.
         site: Name of this site: the one that a site's account without a site of its own is for.
         policy: Roles by method and route.
+        idle_minutes: How long a browser's session may lie unused. Unit: min.
+        secure: Whether browsers come by TLS, so that cookies are for TLS only.
+        attempts: Counts wrong tokens; None = nobody does.
 
     Example:
-        >>> Guard(Database("sqlite://", key=b""), site="default").site
-        'default'
+        >>> Guard(Database("sqlite://", key=b""), site="default").cookie
+        'eyeground'
 
     References:
-        RFC 6750.
+        RFC 6750; OWASP Cross-Site Request Forgery Prevention Cheat Sheet.
     """
 
-    def __init__(self, database: Database, *, site: str, policy: Policy = POLICY) -> None:
-        self.database, self.site, self.policy = database, site, policy
+    def __init__(
+        self,
+        database: Database,
+        *,
+        site: str,
+        policy: Policy = POLICY,
+        idle_minutes: float = 30.0,
+        secure: bool = False,
+        attempts: Attempts | None = None,
+    ) -> None:
+        self.database, self.site, self.policy, self.idle_minutes = database, site, policy, idle_minutes
+        self._attempts = attempts
+        self.cookie = cookie_name(secure=secure)
 
     async def __call__(self, request: Request) -> None:
-        roles = self.policy[request.method, request.scope["route"].path]
+        asked = request.method, request.scope["route"].path
+        roles = self.policy[asked]
         if roles == ANYBODY:
             return
-        who = await run_in_threadpool(self._holder, _token(request))
+        who = await run_in_threadpool(self.find, request, is_use=asked not in PASSIVE)
         if who is None:
             raise TurnedAway("unauthorized")
+        # A browser sends its cookie whoever made it ask; a program's token comes from nobody but the program.
+        if who.cookie and request.method not in _SAFE and not _meant(request, who.cookie):
+            raise TurnedAway("not_meant")
         if who.role not in roles:
             raise TurnedAway("forbidden")
         request.state.who = who
+        if who.must_change and asked not in BEFORE_CHANGE:
+            raise TurnedAway("password_first")
 
-    def _holder(self, token: str) -> Who | None:
-        """Whose token it is. No token, a wrong one and a revoked one cost the same."""
+    def find(self, request: Request, *, is_use: bool = True) -> Who | None:
+        """Tell who asks, by the token that was sent, or else by the browser's cookie; in a thread.
+
+        No token, a wrong one and a revoked one cost the same. Whoever sends wrong ones is told to wait; a good one is
+        let in all the same, for others may stand behind the same address.
+
+        Args:
+            request: The request.
+            is_use: Whether it shows that somebody is there, so that a browser's session lives on.
+
+        Returns:
+            Who; None where nobody is known.
+
+        Raises:
+            DatabaseLost: If the database does not answer.
+            TurnedAway: If too many wrong tokens came from there.
+        """
+        token, cookie = _token(request), request.cookies.get(self.cookie, "")[:_LONGEST_TOKEN]
+        if token or not cookie:
+            with self.database.read() as session:
+                found = holder(session, token)
+            if found is None and token and self._attempts is not None:
+                address = neighborhood(request.client.host if request.client else "")
+                if wait_s := self._attempts.begin(Tried("token", address)):
+                    raise TurnedAway("too_many_tries", after_s=wait_s)
+            return None if found is None else self._who(found, "")
         with self.database.read() as session:
-            found = holder(session, token)
-        if found is None:
+            known = signed_in(session, cookie, idle_minutes=self.idle_minutes)
+        if known is None:
             return None
-        role = cast(Role, found.role)
-        return Who(found.name, found.title, role, found.site or (self.site if role == "site" else ""))
+        if known.is_new_minute and is_use:
+            with self.database.write() as work:
+                if not seen(work, cookie):  # signed out a moment ago
+                    return None
+        return self._who(known.account, cookie, must_change=known.must_change)
+
+    def _who(self, account: Account, cookie: str, *, must_change: bool = False) -> Who:
+        """An account as routes see it."""
+        role = cast(Role, account.role)
+        site = account.site or (self.site if role == "site" else "")
+        return Who(account.name, account.title, role, site, cookie, must_change)
 
 
 def who_asks(request: Request) -> Who:
@@ -137,6 +262,25 @@ def who_asks(request: Request) -> Who:
         Our own.
     """
     return cast(Who, request.state.who)
+
+
+def cookie_name(*, secure: bool) -> str:
+    """Name the cookie of a browser's session.
+
+    Args:
+        secure: Whether browsers come by TLS.
+
+    Returns:
+        With TLS a name that browsers take from this host and by TLS only.
+
+    Example:
+        >>> cookie_name(secure=True)
+        '__Host-eyeground'
+
+    References:
+        RFC 6265bis, section 4.1.3.
+    """
+    return "__Host-eyeground" if secure else "eyeground"
 
 
 def check_policy(app: FastAPI, guard: Guard) -> None:
@@ -179,32 +323,27 @@ def check_policy(app: FastAPI, guard: Guard) -> None:
         raise PolicyMissing("\n  ".join(["routes that nobody has decided on; write them into guard.POLICY:", *wrong]))
 
 
-def document_policy(document: dict[str, Any], policy: Policy = POLICY) -> None:
-    """Write into an OpenAPI document who may do what.
+def is_from_here(request: Request) -> bool:
+    """Tell whether a browser says that a page of this very service made it ask.
 
     Args:
-        document: As FastAPI makes it; it is changed.
-        policy: Roles by method and route.
+        request: What was asked.
+
+    Returns:
+        Whether it says so. Where it says nothing, or "null", as browsers do for pages that tell no referrer, another
+        proof is needed; there is one wherever this is asked.
 
     Example:
-        >>> document = {"paths": {"/healthz": {"get": {}}}}
-        >>> document_policy(document)
-        >>> document["paths"]["/healthz"]["get"]
-        {'security': []}
+        >>> is_from_here(Request({"type": "http", "headers": [(b"sec-fetch-site", b"cross-site")]}))
+        False
 
     References:
-        OpenAPI 3.1, "Security Requirement Object".
+        W3C Fetch Metadata Request Headers; RFC 6454.
     """
-    schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
-    schemes["token"] = {"type": "http", "scheme": "bearer", "description": "As `eyeground clinic account` prints it."}
-    for path, methods in document.get("paths", {}).items():
-        for method, operation in methods.items():
-            roles = policy[method.upper(), path]
-            operation["security"] = [{"token": []}] if roles else []
-            if roles:
-                operation["description"] = "\n\n".join(
-                    filter(None, (operation.get("description"), f"For: {', '.join(sorted(roles))}."))
-                )
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin", "null")
+    if site is not None:
+        return site in ("same-origin", "none")
+    return origin == "null" or origin.partition("://")[2].lower() == request.headers.get("host", "").lower()
 
 
 def guarded_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -218,12 +357,20 @@ def guarded_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
     Example:
         >>> sorted(guarded_answers(404))
-        [401, 403, 404, 408, 413, 422, 500, 503]
+        [401, 403, 404, 408, 413, 422, 429, 500, 503]
 
     References:
         OpenAPI 3.1.
     """
-    return answers(*sorted({401, 403, 408, 413, 422, 500, 503, *statuses}))
+    return answers(*sorted({401, 403, 408, 413, 422, 429, 500, 503, *statuses}))
+
+
+def _meant(request: Request, cookie: str) -> bool:
+    """Whether one of our own pages has sent it: it knows the session's word, and no other origin is named."""
+    sent = request.headers.get(CSRF_HEADER, "")
+    if not hmac.compare_digest(sent.encode(), csrf_token(cookie).encode()):
+        return False
+    return is_from_here(request)
 
 
 def _token(request: Request) -> str:

@@ -1,5 +1,6 @@
 """How the web service says no: one shape, whatever the reason, that repeats nothing of what was sent."""
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -14,14 +15,37 @@ from eyeground.clinic.web.shapes import Difference, RefusalShape
 from eyeground.serve.replies import language_of
 
 Reason = Literal[
-    "unauthorized", "forbidden", "not_found", "stale", "refused", "idempotency_conflict", "opinion_refused",
-    "too_large", "image_gone", "unavailable", "not_ready", "failed", "wrong_state", "bad_query",
+    "wrong_host",
+    "unauthorized",
+    "code_wrong", "first_read_wanted", "forbidden", "not_meant", "password_first", "wrong_password",
+    "image_gone", "link_gone", "not_found",
+    "account_taken", "idempotency_conflict", "last_admin", "no_password", "not_signed", "own_account", "stale",
+    "wrong_state",
+    "link_expired",
+    "too_large",
+    "account_unusable", "bad_query", "image_refused", "opinion_refused", "password_refused", "refused",
+    "code_waits", "too_many_tries",
+    "failed",
+    "no_pdf",
+    "not_ready", "unavailable",
 ]  # fmt: skip
 RETRY_AFTER_S: Final = 5
 _STATUS: Final[Mapping[Reason, int]] = {
-    "unauthorized": 401, "forbidden": 403, "not_found": 404, "stale": 409, "refused": 422, "idempotency_conflict": 409,
-    "opinion_refused": 422, "too_large": 413, "image_gone": 404, "unavailable": 503, "not_ready": 503, "failed": 500,
-    "wrong_state": 409, "bad_query": 422,
+    "wrong_host": 400,
+    "unauthorized": 401,
+    "code_wrong": 403, "first_read_wanted": 403, "forbidden": 403, "not_meant": 403, "password_first": 403,
+    "wrong_password": 403,
+    "image_gone": 404, "link_gone": 404, "not_found": 404,
+    "account_taken": 409, "idempotency_conflict": 409, "last_admin": 409, "no_password": 409, "not_signed": 409,
+    "own_account": 409, "stale": 409, "wrong_state": 409,
+    "link_expired": 410,
+    "too_large": 413,
+    "account_unusable": 422, "bad_query": 422, "image_refused": 422, "opinion_refused": 422, "password_refused": 422,
+    "refused": 422,
+    "code_waits": 429, "too_many_tries": 429,
+    "failed": 500,
+    "no_pdf": 501,
+    "not_ready": 503, "unavailable": 503,
 }  # fmt: skip
 # Reasons that ``eyeground.serve`` gives before a request comes here.
 _ELSEWHERE: Final[Mapping[int, str]] = {
@@ -39,6 +63,7 @@ class TurnedAway(Exception):
         said: What to do about it, where that depends on the case; it repeats nothing that was sent.
         version: Of a case that was changed meanwhile: its version now.
         differences: Likewise: in what the opinion that was sent differs from the stored one.
+        after_s: How long to wait before the next try; 0 = nothing is said of that. Unit: s.
 
     Example:
         >>> TurnedAway("stale", version=5).status
@@ -55,9 +80,11 @@ class TurnedAway(Exception):
         said: str = "",
         version: int | None = None,
         differences: Sequence[Difference] | None = None,
+        after_s: float = 0.0,
     ) -> None:
         super().__init__(reason)
         self.reason, self.said, self.version, self.differences = reason, said, version, differences
+        self.after_s = after_s
 
     @property
     def status(self) -> int:
@@ -109,7 +136,8 @@ def turn_away(away: TurnedAway, scope: Scope, *, headers: Mapping[str, str] | No
         told["version"] = away.version
     if away.differences is not None:
         told["differences"] = [each.model_dump() for each in away.differences]
-    return _response(told, away.status, headers)
+    wait = {"Retry-After": str(math.ceil(away.after_s))} if away.after_s else {}
+    return _response(told, away.status, wait | dict(headers or {}))
 
 
 def turn_down(refused: Refused, scope: Scope) -> JSONResponse:
@@ -150,7 +178,7 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
     Example:
         >>> answers(404)[404]["description"]
-        'not_found, image_gone'
+        'image_gone, link_gone, not_found'
 
     References:
         OpenAPI 3.1.

@@ -1,6 +1,9 @@
 """What goes wrong ends here: the sender hears that it did, the log says where, and nobody says what was sent."""
 
+from collections.abc import Callable
+
 from sqlalchemy.exc import TimeoutError as PoolExhausted
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from eyeground.clinic.blobs.store import StoreLost
@@ -23,6 +26,7 @@ class Unfailing:
 
     Args:
         app: What may fail.
+        page: Makes a page of it, for those who wait for one; None = nobody does.
 
     Example:
         >>> async def app(scope, receive, send): ...
@@ -33,8 +37,8 @@ class Unfailing:
         Our own.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, *, page: Callable[[TurnedAway, Scope], Response | None] | None = None) -> None:
+        self.app, self._page = app, page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,4 +59,10 @@ class Unfailing:
             failed("request_waits" if is_lost else "request_failed", error)
         if begun:
             raise AnswerCut("an answer failed after it had begun; the log says where")
-        await turn_away(TurnedAway("unavailable" if is_lost else "failed"), scope)(scope, receive, send)
+        away = TurnedAway("unavailable" if is_lost else "failed")
+        try:
+            answer = self._page(away, scope) if self._page else None
+        except Exception as error:  # noqa: BLE001 - it may be the pages that fail
+            failed("request_failed", error)
+            answer = None
+        await (answer or turn_away(away, scope))(scope, receive, send)

@@ -2,10 +2,7 @@
 
 import hashlib
 import json
-import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,16 +14,16 @@ from numpy.typing import NDArray
 from eyeground.data.exam.fingerprints import CELLS, CUTS, Fingerprint, fingerprint, is_gray
 from eyeground.data.exam.ledger import Ledger, ledger_path
 from eyeground.data.sample import Sample
+from eyeground.data.spread import Spread, in_threads
 from eyeground.images.decode import contents
 from eyeground.images.laterality import eye_from_name, side_from_disc
 from eyeground.images.quality import assess
-from eyeground.images.read import fetch
 from eyeground.images.refusal import ImageRefused
 from eyeground.images.retinal_image import Eye, Modality
 
 # Raised whenever the facts of an unchanged file would come out differently; what was kept is then taken anew.
 VERSION: Final = 4
-_AHEAD: Final = 64  # files examined before their turn: enough for all cores, little enough for memory
+_SHARE: Final = 8  # files that travel together to another worker: some seconds of its time
 _SMALL_PX: Final = 64
 _NOWHERE: Final = (-1, -1)
 
@@ -136,7 +133,7 @@ def examine(sample: Sample) -> tuple[Facts, Fingerprint | None]:
     with suppress(OSError):  # the refusal below says what is wrong
         told = replace(told, size_bytes=sample.path.stat().st_size)
     try:
-        parcel = fetch(sample.path, source=sample.file, slice=sample.slice)
+        parcel = sample.parcel()
         told = replace(
             told,
             size_bytes=len(parcel.data),
@@ -149,7 +146,9 @@ def examine(sample: Sample) -> tuple[Facts, Fingerprint | None]:
     except ImageRefused as error:
         return replace(told, refusal=error.reason, sentence=error.sentence), None
     height, width = image.pixels.shape[:2]
-    red, green, blue = image.pixels.reshape(-1, 3).mean(axis=0, dtype=np.float64).round(3).tolist()
+    # Rows first: 18 times as fast as a mean over all pixels of three, and exact.
+    sums = image.pixels.sum(axis=0, dtype=np.uint32).sum(axis=0, dtype=np.uint64)
+    red, green, blue = (sums / (height * width)).round(3).tolist()
     judged = assess(image)
     shows = image.modality or judged.modality
     side = side_from_disc(image) if shows == "fundus" and _eye_is_told(sample, told) else None
@@ -174,6 +173,7 @@ def examine_all(
     *,
     keep: bool = True,
     workers: int = 0,
+    spread: Spread | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[tuple[Facts, ...], Prints]]:
     """Take the facts of all images; what an earlier run found on an unchanged file is not found again.
@@ -182,6 +182,7 @@ def examine_all(
         samples: The samples.
         keep: Whether to keep the facts for later runs, and to use kept ones.
         workers: Threads; 0 takes one per core.
+        spread: Who does the work; None = those threads.
         progress: Called with (images done, images in all).
 
     Yields:
@@ -210,7 +211,8 @@ def examine_all(
         done = len(samples) - len(todo)
         if progress is not None:
             progress(done, len(samples))
-        for (number, stamp), (told, found) in _ahead(samples, todo, workers):
+        facts_of = (spread or in_threads(workers))((samples[number] for number, _ in todo), examine, share=_SHARE)
+        for (number, stamp), (told, found) in zip(todo, facts_of, strict=True):
             text = json.dumps(asdict(told), ensure_ascii=False)
             sample = samples[number]
             ledgers[sample.folder].put(_name(sample), stamp, VERSION, text, _packed(found))
@@ -219,26 +221,6 @@ def examine_all(
                 progress(done, len(samples))
         facts = tuple(_facts(ledgers[sample.folder].told(_name(sample))) for sample in samples)
         yield facts, _prints(samples, ledgers)
-
-
-def _ahead(
-    samples: Sequence[Sample], todo: Sequence[tuple[int, tuple[int, int]]], workers: int
-) -> Iterator[tuple[tuple[int, tuple[int, int]], tuple[Facts, Fingerprint | None]]]:
-    """Examine in threads, a few files ahead of the one given out."""
-    waiting: deque[tuple[tuple[int, tuple[int, int]], Future[tuple[Facts, Fingerprint | None]]]] = deque()
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        try:
-            for job in todo:
-                waiting.append((job, pool.submit(examine, samples[job[0]])))
-                if len(waiting) >= _AHEAD:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            while waiting:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        except BaseException:  # Ctrl-C must not wait for what is queued
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _stamp(path: Path) -> tuple[int, int]:

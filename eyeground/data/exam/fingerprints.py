@@ -1,5 +1,6 @@
 """A picture's fingerprint: small, alike for copies that were re-encoded, resized, brightened or slightly cropped."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,15 +96,27 @@ def upright_gray(pixels: NDArray[np.uint8], side_px: int) -> tuple[NDArray[np.fl
     """
     height, width = pixels.shape[:2]
     field = None if is_gray(pixels) else find_field(pixels)
-    picture = Image.fromarray(pixels).convert("L")
     if field is None:
+        picture = Image.fromarray(pixels).convert("L")
         filter_ = Image.Resampling.BOX if min(height, width) >= side_px else Image.Resampling.BILINEAR
         square = np.asarray(picture.resize((side_px, side_px), filter_), np.float32)
         return square, np.ones((side_px, side_px), bool), False
     radius = field.radius_px * _INNER
     shrink = max(1, int(2 * radius / side_px))
+    # Only what is looked at: of a photograph of 15 megapixels the rest takes as long to copy. Whole blocks, so that the
+    # means are the same.
+    begin_x, begin_y, end_x, end_y = (
+        max(0, min(most, (math.floor(edge / shrink) + beside) * shrink))
+        for most, edge, beside in (
+            (width, field.center_x_px - radius, -1),
+            (height, field.center_y_px - radius, -1),
+            (width, field.center_x_px + radius, 2),
+            (height, field.center_y_px + radius, 2),
+        )
+    )
+    picture = Image.fromarray(np.ascontiguousarray(pixels[begin_y:end_y, begin_x:end_x])).convert("L")
     picture = picture.reduce(shrink) if shrink > 1 else picture
-    left, top = (field.center_x_px - radius) / shrink, (field.center_y_px - radius) / shrink
+    left, top = ((field.center_x_px - radius - begin_x) / shrink, (field.center_y_px - radius - begin_y) / shrink)
     box = (left, top, left + 2 * radius / shrink, top + 2 * radius / shrink)
     square = np.asarray(
         picture.transform((side_px, side_px), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR), np.float32

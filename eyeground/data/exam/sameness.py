@@ -15,7 +15,6 @@ from eyeground.data.exam.fingerprints import CUTS, without_rim
 from eyeground.data.exam.lookalikes import TURN_WORDS, TURNS, Candidate, candidates
 from eyeground.data.exam.twins import Match, Square, match, rough_match, square_of
 from eyeground.data.sample import Sample
-from eyeground.images.read import read
 from eyeground.images.refusal import ImageRefused
 
 # Of the small squares. Of 360 copies the worst had 0.78 and 0.95; of 1,900 pairs of strangers one in ten gets here.
@@ -113,10 +112,7 @@ def _matches(
         if rough.structure < _LEAST_STRUCTURE or rough.shade < _LEAST_SHADE:
             return None
         try:
-            whole, other = (
-                square_of(read(samples[n].path, source=samples[n].file, slice=samples[n].slice).pixels)
-                for n in (first, second)
-            )
+            whole, other = (square_of(samples[n].parcel().decode().pixels) for n in (first, second))
         except ImageRefused:
             return None
         return match(_turned((without_rim(whole[0], CUTS[pair.cut]), whole[1]), turn), other, pose)

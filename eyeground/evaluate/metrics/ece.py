@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from eyeground.evaluate.adding import sums
 from eyeground.evaluate.confusion import share
 
 BINS = 15
@@ -35,7 +36,7 @@ def value(truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArra
     """
     sure = scores.max(axis=1)
     right = (scores.argmax(axis=1) == truth).astype(np.float64)
-    gaps = weights @ ((right - sure)[:, None] * (bins(sure)[:, None] == np.arange(BINS)))  # (B, BINS)
+    gaps = sums(weights, bins(sure), places=BINS, values=right - sure)  # (B, BINS)
     return share(np.abs(gaps).sum(axis=1), weights.sum(axis=1))
 
 

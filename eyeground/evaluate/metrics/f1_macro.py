@@ -30,7 +30,26 @@ def per_class(
     References:
         Opitz & Burst, "Macro F1 and Macro F1", arXiv:1911.03347 (the mean of F1 values, not the F1 of means).
     """
-    return f1(confusion(truth, scores, weights))
+    return from_counts(confusion(truth, scores, weights))
+
+
+def from_counts(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """F1 of each class, where the confusion matrices are there already.
+
+    Args:
+        matrices: Confusion matrices, shape (B, K, K): [b, true class, predicted class].
+
+    Returns:
+        Shape (B, K); NaN where the class is absent.
+
+    Example:
+        >>> from_counts(np.array([[[2.0, 0.0], [1.0, 1.0]]])).round(4)
+        array([[0.8   , 0.6667]])
+
+    References:
+        Opitz & Burst, "Macro F1 and Macro F1", arXiv:1911.03347.
+    """
+    return f1(matrices)
 
 
 def value(truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

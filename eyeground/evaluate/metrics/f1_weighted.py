@@ -27,8 +27,26 @@ def value(truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArra
     References:
         van Rijsbergen, Information Retrieval, 2nd edition, 1979, chapter 7.
     """
-    matrices = confusion(truth, scores, weights)
-    return share((np.nan_to_num(f1(matrices)) * matrices.sum(axis=2)).sum(axis=1), weights.sum(axis=1))
+    return from_counts(confusion(truth, scores, weights))
+
+
+def from_counts(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean F1 of the classes by size, where the confusion matrices are there already.
+
+    Args:
+        matrices: Confusion matrices, shape (B, K, K): [b, true class, predicted class].
+
+    Returns:
+        Shape (B,); NaN where no row counts.
+
+    Example:
+        >>> from_counts(np.array([[[2.0, 0.0], [1.0, 1.0]]])).round(4)
+        array([0.7333])
+
+    References:
+        van Rijsbergen, Information Retrieval, 2nd edition, 1979, chapter 7.
+    """
+    return share((np.nan_to_num(f1(matrices)) * matrices.sum(axis=2)).sum(axis=1), matrices.sum(axis=(1, 2)))
 
 
 def reason(truth: NDArray[np.int64], scores: NDArray[np.float64], classes: Sequence[str] = ()) -> str | None:

@@ -28,7 +28,25 @@ def value(truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArra
     References:
         Cohen, "A coefficient of agreement for nominal scales", Educ Psychol Meas 1960;20:37.
     """
-    matrices = confusion(truth, scores, weights)
+    return from_counts(confusion(truth, scores, weights))
+
+
+def from_counts(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Agreement beyond chance, where the confusion matrices are there already.
+
+    Args:
+        matrices: Confusion matrices, shape (B, K, K): [b, true class, predicted class].
+
+    Returns:
+        Shape (B,); NaN where chance agreement is complete.
+
+    Example:
+        >>> from_counts(np.array([[[2.0, 0.0], [1.0, 1.0]]])).round(4)
+        array([0.5])
+
+    References:
+        Cohen, "A coefficient of agreement for nominal scales", Educ Psychol Meas 1960;20:37.
+    """
     total = matrices.sum(axis=(1, 2))
     chance = (matrices.sum(axis=1) * matrices.sum(axis=2)).sum(axis=1)  # (B,) expected agreement times total squared
     agreed = np.einsum("bkk->b", matrices)

@@ -28,8 +28,26 @@ def value(truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArra
     References:
         Cohen, "Weighted kappa", Psychol Bull 1968;70:213.
     """
-    matrices = confusion(truth, scores, weights)
-    grades = np.arange(scores.shape[1])
+    return from_counts(confusion(truth, scores, weights))
+
+
+def from_counts(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Agreement beyond chance by distance in grades, where the confusion matrices are there already.
+
+    Args:
+        matrices: Confusion matrices, shape (B, K, K): [b, true class, predicted class].
+
+    Returns:
+        Shape (B,); NaN where chance agreement is complete.
+
+    Example:
+        >>> from_counts(np.array([[[2.0, 0.0], [1.0, 1.0]]])).round(4)
+        array([0.5])
+
+    References:
+        Cohen, "Weighted kappa", Psychol Bull 1968;70:213.
+    """
+    grades = np.arange(matrices.shape[1])
     cost = ((grades[:, None] - grades) ** 2).astype(np.float64)
     expected = np.einsum("bi,ij,bj->b", matrices.sum(axis=2), cost, matrices.sum(axis=1))
     observed = np.einsum("bij,ij->b", matrices, cost) * matrices.sum(axis=(1, 2))

@@ -29,7 +29,25 @@ def value(truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArra
         Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient",
         Comput Biol Chem 2004;28:367.
     """
-    matrices = confusion(truth, scores, weights)
+    return from_counts(confusion(truth, scores, weights))
+
+
+def from_counts(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlation of truth and prediction, where the confusion matrices are there already.
+
+    Args:
+        matrices: Confusion matrices, shape (B, K, K): [b, true class, predicted class].
+
+    Returns:
+        Shape (B,); NaN where truth or prediction is one class throughout.
+
+    Example:
+        >>> from_counts(np.array([[[2.0, 0.0], [1.0, 1.0]]])).round(4)
+        array([0.5774])
+
+    References:
+        Gorodkin, Comput Biol Chem 2004;28:367.
+    """
     total = matrices.sum(axis=(1, 2))
     true, said = matrices.sum(axis=2), matrices.sum(axis=1)
     together = np.einsum("bkk->b", matrices) * total - (true * said).sum(axis=1)

@@ -30,7 +30,25 @@ def per_class(
     References:
         Altman & Bland, "Diagnostic tests 2: predictive values", BMJ 1994;309:102.
     """
-    matrices = confusion(truth, scores, weights)
+    return from_counts(confusion(truth, scores, weights))
+
+
+def from_counts(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Precision of each class, where the confusion matrices are there already.
+
+    Args:
+        matrices: Confusion matrices, shape (B, K, K): [b, true class, predicted class].
+
+    Returns:
+        Shape (B, K); NaN where the class is absent or nothing is taken for it.
+
+    Example:
+        >>> from_counts(np.array([[[2.0, 0.0], [1.0, 1.0]]])).round(4)
+        array([[0.6667, 1.    ]])
+
+    References:
+        Altman & Bland, "Diagnostic tests 2: predictive values", BMJ 1994;309:102.
+    """
     # A class without rows has precision 0 as soon as it is predicted once: true, but no property of the model.
     return np.where(matrices.sum(axis=2) > 0, precision(matrices), np.nan)
 

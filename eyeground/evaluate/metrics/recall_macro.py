@@ -30,7 +30,26 @@ def per_class(
     References:
         Altman & Bland, "Diagnostic tests 1", BMJ 1994;308:1552.
     """
-    return sensitivity(confusion(truth, scores, weights))
+    return from_counts(confusion(truth, scores, weights))
+
+
+def from_counts(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sensitivity of each class, where the confusion matrices are there already.
+
+    Args:
+        matrices: Confusion matrices, shape (B, K, K): [b, true class, predicted class].
+
+    Returns:
+        Shape (B, K); NaN where the class is absent.
+
+    Example:
+        >>> from_counts(np.array([[[2.0, 0.0], [1.0, 1.0]]])).round(4)
+        array([[1. , 0.5]])
+
+    References:
+        Altman & Bland, "Diagnostic tests 1", BMJ 1994;308:1552.
+    """
+    return sensitivity(matrices)
 
 
 def value(truth: NDArray[np.int64], scores: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """A network made ready for one way of adapting it: what learns, what rests, what a checkpoint holds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 
 import torch
@@ -9,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from eyeground.model.adaptation import Adaptation, LearningReport, learning_names, learning_report
 from eyeground.model.torch.lora import add_lora, merged_weights, plain_name
+from eyeground.model.torch.sharding import parted_like, put_together
 
 
 class Adapted:
@@ -72,6 +74,19 @@ class Adapted:
             raise ValueError(f"{self.adaptation.way} has no stages: only gradual thaws")
         self._thaw(stage)
 
+    @contextmanager
+    def all_learning(self) -> Iterator[None]:
+        """Let all that learns now or at a later stage have a gradient inside the block.
+
+        Yields:
+            Nothing.
+        """
+        for parameter in self.learners.values():
+            parameter.requires_grad_(True)
+        yield
+        for name, parameter in self.learners.items():
+            parameter.requires_grad_(name in self._learning)
+
     def rest(self) -> None:
         """Let what does not learn act as in evaluation, in a network in training mode."""
         for module in self._resting:
@@ -120,7 +135,7 @@ class Adapted:
             return ""
         found = sha256()
         for name in sorted(frozen):
-            array = frozen[name].detach().cpu().contiguous().numpy()
+            array = put_together(frozen[name].detach()).cpu().contiguous().numpy()
             found.update(f"{name} {array.dtype.str} {list(array.shape)}\n".encode())
             found.update(array.tobytes())
         return found.hexdigest()
@@ -148,7 +163,8 @@ class Adapted:
         Raises:
             ValueError: If names or shapes differ.
         """
-        names = {plain_name(name): name for name in self.network.state_dict()}
+        state = self.network.state_dict()
+        names = {plain_name(name): name for name in state}
         part = self.adaptation.delta and not tensors.keys() >= names.keys()
         if part:
             kept = self.kept.keys()
@@ -158,22 +174,26 @@ class Adapted:
                     f"these weights are another network's, or another way's than {self.adaptation.way}: "
                     f"{'; '.join(problems)}"
                 )
+        named = {names.get(name, name): tensor for name, tensor in tensors.items()}
         try:
             self.network.load_state_dict(
-                {names.get(name, name): tensor for name, tensor in tensors.items()}, strict=not part
+                {name: _placed(tensor, state.get(name)) for name, tensor in named.items()}, strict=not part
             )
         except RuntimeError as error:
             raise ValueError(f"these weights are another network's: {error}") from error
 
-    def check_reached(self) -> None:
+    def check_reached(self, reached: Collection[str]) -> None:
         """Make sure that every matrix of LoRA takes part, after a backward pass.
+
+        Args:
+            reached: Canonical names of what has a gradient.
 
         Raises:
             ValueError: If the network reads a layer's weight past the layer, so that matrices beside it do nothing.
         """
         if self.adaptation.way != "lora":
             return
-        idle = [name for name, parameter in self.learners.items() if ".lora_" in name and parameter.grad is None]
+        idle = [name for name in self.learners if ".lora_" in name and name not in reached]
         if idle:
             raise ValueError(
                 f"lora_targets: this network does not call {idle[0].rpartition('.lora_')[0]} as a layer, so that "
@@ -201,6 +221,11 @@ def _resting(network: nn.Module) -> list[nn.Module]:
         if rests:
             found.append(module)
     return found
+
+
+def _placed(tensor: torch.Tensor, like: torch.Tensor | None) -> torch.Tensor:
+    """A whole tensor as the network holds its like; what does not fit is left for torch to refuse."""
+    return parted_like(tensor, like) if like is not None and like.shape == tensor.shape else tensor
 
 
 def _some(words: str, names: Iterable[str]) -> list[str]:

@@ -13,8 +13,10 @@ from eyeground.model.applied_rate import Slot
 from eyeground.model.engine import Images, Targets
 from eyeground.model.objective import Objective, unnamed
 from eyeground.model.optimization import Device, Optimization, Precision
+from eyeground.model.processes import ALONE, Processes
 from eyeground.model.spec import ModelSpec
 from eyeground.model.torch.adapters import Adapted
+from eyeground.model.torch.batch_norm import see_whole_batch
 from eyeground.model.torch.learner import Learner
 from eyeground.model.torch.loss import loss_of
 from eyeground.model.torch.network import classifier_name, layers_of, start
@@ -36,6 +38,8 @@ class TorchEngine:
         frozen_batch_norm: Keep batch norm on its stored statistics.
         checkpointing: Recompute activations in the backward pass, for less memory.
         threads: Processor threads; 0 leaves torch's choice.
+        compiled: Let torch.compile make one program of the network; it needs a C++ compiler, and minutes at the start.
+        processes: Who trains it together; each is given its share of every batch.
 
     Raises:
         WeightsRefused: If the weights do not fit.
@@ -64,12 +68,16 @@ class TorchEngine:
         frozen_batch_norm: bool = False,
         checkpointing: bool = False,
         threads: int = 0,
+        compiled: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
         self._spec = spec = adaptation.spec_of(spec)
         self._objective = objective or unnamed(spec.classes)
         if objective and objective.task.outputs != spec.classes:
             raise ValueError(f"a task of {objective.task.outputs} outputs needs as many of the network: {spec.classes}")
         network, self.load_report = start(spec, tensors=tensors, seed=seed)
+        if not frozen_batch_norm:
+            network = see_whole_batch(network, processes)
         if checkpointing:
             network.set_grad_checkpointing(True)  # type: ignore[operator]
         self._label_smoothing = optimization.label_smoothing if optimization else 0.0
@@ -82,6 +90,8 @@ class TorchEngine:
             frozen=network if frozen_batch_norm else None,
             adapted=Adapted(network, adaptation, classifier=classifier_name(network), seed=seed),
             threads=threads,
+            compiled=compiled,
+            processes=processes,
         )
         self.precision = self._learner.precision
 
@@ -128,7 +138,7 @@ class TorchEngine:
         """Take one optimizer step over one or several micro-batches.
 
         Args:
-            batches: Micro-batches whose gradients are averaged.
+            batches: Micro-batches whose gradients are averaged; of each, this process's share.
             lr: Peak learning rate of this step; each parameter's scale comes on top.
             seed: Everything random inside the network follows from it, so that no generator needs saving.
 
@@ -136,22 +146,27 @@ class TorchEngine:
             Mean loss over the micro-batches.
 
         Raises:
-            LossNotFinite: If the loss or the gradient is NaN or infinite; what learns stays as it was.
+            LossNotFinite: If the loss or the gradient is NaN or infinite; what learns stays as it was, unless it was
+                asked to step in the backward pass and the loss was finite.
             RuntimeError: If the engine was built for prediction only.
+            ValueError: If there are several micro-batches, and weights are to step in the backward pass.
         """
         learner = self._learner
-        learner.begin(lr=lr, seed=seed)
+        learner.begin(lr=lr, seed=seed, passes=len(batches))
         total = 0.0
-        for images, targets in batches:
-            logits = learner.module(learner.to_device(images))
-            loss = loss_of(
-                logits.float(),
-                learner.to_device(targets),
-                self._objective,
-                label_smoothing=self._label_smoothing,
-            ) / len(batches)
-            total += learner.check_loss(loss.item())
-            learner.fabric.backward(loss)
+        whole = learner.processes.whole
+        for number, (images, targets) in enumerate(batches, 1):
+            with learner.syncing(last=number == len(batches)):
+                logits = learner.module(learner.to_device(images))
+                # Of all processes: what is missing, and what a class weighs, counts by the batch, not by the share.
+                loss = loss_of(
+                    whole(logits.float()),
+                    whole(learner.to_device(targets)),
+                    self._objective,
+                    label_smoothing=self._label_smoothing,
+                ) / len(batches)
+                total += learner.check_loss(loss.item())
+                learner.backward(loss)
         learner.finish()
         return total
 
@@ -176,8 +191,7 @@ class TorchEngine:
         Returns:
             Logits, or a quantity in standard units, shape (N, outputs).
         """
-        module = self._learner.module.eval()
-        found: NDArray[np.float32] = module(self._learner.to_device(images)).float().cpu().numpy()
+        found: NDArray[np.float32] = self._learner.answer(images).cpu().numpy()
         return found
 
     @torch.inference_mode()
@@ -208,7 +222,6 @@ class TorchEngine:
             Output of the network's own layers, of a row of blocks that of each, by canonical name, in order; the last
             are the logits. Layers without weights are left out.
         """
-        self._learner.module.eval()
         found: dict[str, NDArray[np.float32]] = {}
 
         def keep(name: str, made: object) -> None:
@@ -219,7 +232,7 @@ class TorchEngine:
             layer.register_forward_hook(lambda layer, given, made, name=name: keep(name, made))
             for name, layer in layers_of(self._learner.network)
         ]
-        self._learner.module(self._learner.to_device(images))
+        self._learner.answer(images)
         for hook in hooks:
             hook.remove()
         return found
@@ -274,7 +287,11 @@ class TorchEngine:
         return self._spec, self._learner.whole()
 
     def state(self) -> dict[str, Mapping[str, NDArray[Any]]]:
-        """Copy ``weights`` and ``optimizer`` out; where the way of adapting writes a delta, only what may change."""
+        """Copy ``weights`` and ``optimizer`` out; where the way of adapting writes a delta, only what may change.
+
+        Returns:
+            Arrays by part and name; in another process than the first, none.
+        """
         return self._learner.state()
 
     def load_state(self, state: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:

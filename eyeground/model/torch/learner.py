@@ -1,13 +1,12 @@
 """What every torch engine needs around its network: device, precision, optimizer, and its state as arrays."""
 
-import logging
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
@@ -15,38 +14,15 @@ from eyeground.model.applied_rate import ADAM_EPS, Slot
 from eyeground.model.engine import LossNotFinite
 from eyeground.model.layer_decay import parameter_rules
 from eyeground.model.optimization import Device, Optimization, Precision
+from eyeground.model.processes import ALONE, Processes
 from eyeground.model.torch.adapters import Adapted
 from eyeground.model.torch.allocator import keep_freed_memory
+from eyeground.model.torch.attention import write_out_attention
 from eyeground.model.torch.convnet import freeze_batch_norm
-
-# Fabric announces the precision at every start; ours stands in the engine's description.
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-
-_FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-
-
-def choose_precision(wanted: Precision, *, device_type: str) -> Precision:
-    """Resolve ``auto`` to what the device computes fastest without a loss scale, if it can.
-
-    Args:
-        wanted: What the user asked for; anything but ``auto`` is kept.
-        device_type: ``"cpu"`` or ``"cuda"``.
-
-    Returns:
-        ``fp32``, ``bf16`` or ``fp16``.
-
-    Example:
-        >>> choose_precision("fp32", device_type="cpu")
-        'fp32'
-
-    References:
-        Our own measurements, benchmarks/ and docs/results.md.
-    """
-    if wanted != "auto":
-        return wanted
-    if device_type == "cpu":
-        return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+from eyeground.model.torch.feasible import FABRIC_PRECISION, check_together, choose_precision
+from eyeground.model.torch.processes import fabric_of
+from eyeground.model.torch.sharding import parted_like, put_together
+from eyeground.model.torch.stepping import Stepping
 
 
 class Learner:
@@ -61,9 +37,14 @@ class Learner:
         frozen: Part of the network whose batch norm stays on its stored statistics; None = none of it.
         adapted: The network as one way of adapting it made it ready; None = all of it learns.
         threads: Processor threads; 0 leaves torch's choice.
+        compiled: Let torch.compile make one program of the network: minutes at the start, and numbers that differ in
+            their last digits.
+        processes: Who trains it together.
 
     Raises:
-        ValueError: If the device is not to be had.
+        ValueError: If the device is not to be had, fp16's loss scale is to go with ``step_in_backward`` or with parted
+            weights, ``step_in_backward`` or gradual thawing with several processes that cannot have it, or there is no
+            compiler for ``compiled``.
 
     Example:
         >>> Learner(nn.Linear(2, 2), device="cpu", precision="fp32").precision
@@ -84,38 +65,51 @@ class Learner:
         frozen: nn.Module | None = None,
         adapted: Adapted | None = None,
         threads: int = 0,
+        compiled: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
-        try:
-            self.fabric = Fabric(accelerator=device, devices=1, precision="32-true")
-        except Exception as error:  # Fabric raises its own kinds for a device that is not there
-            raise ValueError(
-                f"device {device!r} cannot be used here ({error}); try device=auto or device=cpu"
-            ) from error
+        self.processes = processes
+        self.adapted = adapted or Adapted(network)
+        thawing = self.adapted.adaptation.way == "gradual"
+        self.fabric = fabric_of(processes, device=device, thawing=thawing)
         self.precision = choose_precision(precision, device_type=self.fabric.device.type)
+        check_together(processes, optimization, self.precision, thawing=thawing, compiled=compiled)
         if self.precision != "fp32":
-            self.fabric = Fabric(accelerator=device, devices=1, precision=_FABRIC_PRECISION[self.precision])  # type: ignore[arg-type]
+            words = FABRIC_PRECISION[self.precision]
+            self.fabric = fabric_of(processes, device=device, precision=words, thawing=thawing)
         if self.precision == "fp32" and self.fabric.device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = False  # on by default: convolutions would round to 10 bits
-        if optimization is not None and self.fabric.device.type == "cpu":
-            keep_freed_memory()
+        if optimization is not None and self.fabric.device.type == "cpu" and not processes.sharded:
+            keep_freed_memory()  # but weights are parted to save memory
+        if optimization is not None and (self.fabric.device.type, self.precision) == ("cpu", "bf16"):
+            write_out_attention(network)
         self._frozen = frozen
         self._optimization = optimization or Optimization()
         self._layout = torch.channels_last if channels_last else torch.preserve_format
-        self.network = network.to(memory_format=self._layout)
-        self.adapted = adapted or Adapted(network)
+        # What is parted lies in plain order: torch's fully_shard takes no other.
+        self.network = network if processes.sharded else network.to(memory_format=self._layout)
         self._optimizer: torch.optim.Optimizer | None = None
-        if optimization is None:
-            self.module = self.fabric.setup(self.network)
-        else:
-            self.module, self._optimizer = self.fabric.setup(self.network, self._make_optimizer(optimization))
+        plain: Any = torch.compile(self.network) if compiled else self.network
+        self._plain = plain
+        with self.adapted.all_learning():  # several processes exchange gradients of what has one at the start
+            self.module = self.fabric.setup_module(plain)
+        if optimization is not None:
+            wrapped: Any = self.fabric.setup_optimizers(self._make_optimizer(optimization))
+            self._optimizer = wrapped
+        self._stepping: Stepping | None = None
+        if self._optimizer is not None and self._optimization.step_in_backward:
+            self._stepping = Stepping(self._optimizer)
 
     @property
     def description(self) -> str:
         """Device, precision and size in words."""
         count = sum(parameter.numel() for parameter in self.network.parameters())
-        return f"torch {torch.__version__} on {self.fabric.device}, {self.precision}, {count:,} parameters"
+        many = self.processes.world > 1
+        among = f", {self.processes.world} processes, weights {'parted' if self.processes.sharded else 'in each'}"
+        where = f"torch {torch.__version__} on {self.fabric.device}, {self.precision}, {count:,} parameters"
+        return where + (among if many else "")
 
     def _make_optimizer(self, optimization: Optimization) -> torch.optim.Optimizer:
         """AdamW with one group per learning-rate scale and decay."""
@@ -155,25 +149,74 @@ class Learner:
         tensor = torch.from_numpy(array).to(self.fabric.device)
         return tensor.to(memory_format=self._layout) if tensor.ndim == 4 else tensor
 
-    def begin(self, *, lr: float, seed: int) -> None:
+    def begin(self, *, lr: float, seed: int, passes: int = 1) -> None:
         """Get ready for one optimizer step.
 
         Args:
             lr: Peak learning rate of this step; each parameter's scale comes on top.
             seed: Everything random inside the network follows from it, so that no generator needs saving.
+            passes: Backward passes whose gradients are added.
 
         Raises:
             RuntimeError: If the network was set up for prediction only.
+            ValueError: If weights are to step in the backward pass, and there are several.
         """
         if self._optimizer is None:
             raise RuntimeError("this engine was built for prediction only; build it with an Optimization to train")
+        if self._stepping and passes > 1:
+            raise ValueError(
+                f"step_in_backward needs one backward pass a step, not {passes}: set accumulation=1 and a larger "
+                "batch_size, or turn it off"
+            )
         self.module.train()
         self.adapted.rest()
         if self._frozen is not None:
             freeze_batch_norm(self._frozen)
-        torch.manual_seed(seed)
+        torch.manual_seed(self.processes.seed(seed))
         for group in self._optimizer.param_groups:
             group["lr"] = lr * group["lr_scale"]
+        # Autocast would keep a copy of every weight until the forward pass is over.
+        torch.set_autocast_cache_enabled(self._stepping is None)
+        if self._stepping:
+            self._stepping.begin(self.adapted.learners)
+
+    def syncing(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Give the context of a forward and backward pass, so that processes exchange gradients once a step.
+
+        Args:
+            last: Whether no further backward pass belongs to this step.
+
+        Returns:
+            The context.
+        """
+        # Parted weights have no room for whole gradients that wait.
+        if last or self.processes.world == 1 or self.processes.sharded:
+            return nullcontext()
+        context: AbstractContextManager[Any] = self.fabric.no_backward_sync(self.module)
+        return context
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Go back from a loss of which this process's rows are a part.
+
+        Args:
+            loss: The whole batch's, a scalar, or the part of it that this process's rows make up.
+        """
+        # Gradients are averaged over processes, but the loss is the sum of their parts.
+        self.fabric.backward(loss * self.processes.world)
+
+    def answer(self, images: NDArray[np.float32]) -> torch.Tensor:
+        """Ask the network as in evaluation, without the others' knowledge where its weights are not parted.
+
+        Args:
+            images: Shape (N, 3, H, W).
+
+        Returns:
+            What it gives, float32, on the device.
+        """
+        self.module.eval()
+        with self.fabric.autocast():
+            found: torch.Tensor = self._plain(self.to_device(images))
+        return found.float()
 
     def check_loss(self, value: float) -> float:
         """Refuse a loss that would spoil the weights.
@@ -200,12 +243,15 @@ class Learner:
             Length of the gradient before clipping.
 
         Raises:
-            LossNotFinite: If the gradient is NaN or infinite; what learns stays as it was.
+            LossNotFinite: If the gradient is NaN or infinite; what learns stays as it was, or, where weights step in
+                the backward pass, has taken a part of the step, all of it finite.
             RuntimeError: If the network was set up for prediction only.
         """
         if self._optimizer is None:
             raise RuntimeError("this engine was built for prediction only; build it with an Optimization to train")
-        self.adapted.check_reached()
+        if self._stepping:
+            self._stepping.finish()
+        self.adapted.check_reached(self._reached)
         norm = self.gradient_norm()
         # fp16's loss scale looks after infinite gradients by itself.
         if not math.isfinite(norm) and self.precision != "fp16":
@@ -215,9 +261,17 @@ class Learner:
             self.fabric.clip_gradients(
                 self.module, self._optimizer, max_norm=self._optimization.clip_norm, error_if_nonfinite=False
             )
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        if not self._stepping:
+            self._optimizer.step()
+            self._optimizer.zero_grad()
         return norm
+
+    @property
+    def _reached(self) -> set[str]:
+        """Canonical names of what this step has a gradient of."""
+        if self._stepping:
+            return set(self._stepping.norms)
+        return {name for name, parameter in self.adapted.parameters.items() if parameter.grad is not None}
 
     def gradient_norm(self, prefix: str = "") -> float:
         """Length of the gradient over all parameters whose names begin so.
@@ -228,9 +282,12 @@ class Learner:
         Returns:
             The 2-norm without fp16's loss scale; 0 where nothing has a gradient.
         """
-        named = self.network.named_parameters()
-        gradients = [p.grad for name, p in named if p.grad is not None and name.startswith(prefix)]
-        norm = float(torch.nn.utils.get_total_norm(gradients).item()) if gradients else 0.0
+        if self._stepping:
+            kept = [norm for name, norm in self._stepping.norms.items() if name.startswith(prefix)]
+        else:
+            named = self.network.named_parameters()
+            kept = [p.grad for name, p in named if p.grad is not None and name.startswith(prefix)]
+        norm = float(put_together(torch.nn.utils.get_total_norm(kept)).item()) if kept else 0.0
         scaler = getattr(self.fabric._precision, "scaler", None)
         return norm / float(scaler.get_scale()) if scaler else norm
 
@@ -259,21 +316,32 @@ class Learner:
         return {name: _array(tensor) for name, tensor in self.adapted.merged.items()}
 
     def state(self) -> dict[str, Mapping[str, NDArray[Any]]]:
-        """Copy ``weights``, of an adapted network those that may change, and ``optimizer`` out."""
-        weights = {name: _array(tensor) for name, tensor in self.adapted.kept.items()}
+        """Copy ``weights``, of an adapted network those that may change, and ``optimizer`` out; in all processes.
+
+        Returns:
+            Arrays by part and name; in another process than the first none, so that not each has a copy of everything.
+        """
+        weights = self._copied(self.adapted.kept)
         if self._optimizer is None:
             return {"weights": weights}
         slots = self._optimizer.state_dict()["state"]
-        optimizer = {
-            f"{self._order[index]}/{slot}": _array(value)
-            for index, kept in slots.items()
-            for slot, value in kept.items()
-        }
+        optimizer = self._copied(
+            {f"{self._order[index]}/{slot}": value for index, kept in slots.items() for slot, value in kept.items()}
+        )
         if scaler := getattr(self.fabric._precision, "scaler", None):
             optimizer |= {
                 f"scaler/{name}": np.asarray(value, np.float64) for name, value in scaler.state_dict().items()
             }
         return {"weights": weights, "optimizer": optimizer}
+
+    def _copied(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
+        """Copies in the first process; the others help to put parted tensors together, one at a time."""
+        found = {}
+        for name, tensor in tensors.items():
+            whole = put_together(tensor)
+            if self.processes.rank == 0:
+                found[name] = _array(whole)
+        return found
 
     def load_state(self, state: Mapping[str, Mapping[str, NDArray[Any]]]) -> None:
         """Put ``weights``, and ``optimizer`` where given, back.
@@ -312,9 +380,9 @@ class Learner:
 def _laid_out_like(parameter: torch.Tensor, array: NDArray[Any]) -> torch.Tensor:
     """Give an optimizer's average the memory layout of its parameter: fused AdamW pairs them by place in memory."""
     value = torch.from_numpy(np.array(array))
-    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+    return torch.empty_like(parameter).copy_(parted_like(value, parameter)) if value.shape == parameter.shape else value
 
 
 def _array(tensor: torch.Tensor) -> NDArray[Any]:
     """Copy a tensor into plain row-major numpy."""
-    return np.array(tensor.detach().cpu().contiguous().numpy())
+    return np.array(put_together(tensor.detach()).cpu().contiguous().numpy())

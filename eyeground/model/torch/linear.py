@@ -1,6 +1,7 @@
 """A linear head on frozen features: learns any objective in seconds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -112,3 +113,29 @@ class LinearHead:
     def _standard(self, features: Features) -> Features:
         """Features of mean 0 and deviation 1."""
         return np.ascontiguousarray((features - self._mean) / self._deviation, np.float32)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, and with as many as before afterwards.
+
+    For a layer as small as this one: two threads that wait for each other take longer than one, and on cores that are
+    busy with something else many times so.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> with one_thread():
+        ...     print(torch.get_num_threads())
+        1
+
+    References:
+        Our own.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from eyeground.model.engine import Images, Vitals
 from eyeground.model.optimization import Device, Optimization, Precision
+from eyeground.model.processes import ALONE, Processes
 from eyeground.model.spec import MaeSpec, SimclrSpec
+from eyeground.model.torch.batch_norm import see_whole_batch
 from eyeground.model.torch.learner import Learner
 from eyeground.model.torch.mae import MaskedAutoencoder
 from eyeground.model.torch.network import load
@@ -29,6 +31,8 @@ class MaeEngine:
         seed: Draws the random weights.
         checkpointing: Recompute activations in the backward pass, for less memory.
         threads: Processor threads; 0 leaves torch's choice.
+        compiled: Let torch.compile make one program of the network; it needs a C++ compiler, and minutes at the start.
+        processes: Who trains it together; each is given its share of every batch.
 
     Raises:
         WeightsRefused: If the weights do not fit.
@@ -54,6 +58,8 @@ class MaeEngine:
         seed: int = 0,
         checkpointing: bool = False,
         threads: int = 0,
+        compiled: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -71,7 +77,13 @@ class MaeEngine:
             self.load_report = load(self._network, kept, fresh=("decoder_", "mask_token"), head="head")
         self._network.recompute = checkpointing
         self._learner = Learner(
-            self._network, optimization=optimization, device=device, precision=precision, threads=threads
+            self._network,
+            optimization=optimization,
+            device=device,
+            precision=precision,
+            threads=threads,
+            compiled=compiled,
+            processes=processes,
         )
         self.precision = self._learner.precision
         self._vitals: Vitals | None = None
@@ -100,7 +112,7 @@ class MaeEngine:
         """Take one optimizer step over one or several micro-batches.
 
         Args:
-            batches: Micro-batches whose gradients are averaged.
+            batches: Micro-batches whose gradients are averaged; of each, this process's share.
             lr: Learning rate of this step.
             seed: The masks follow from it.
 
@@ -108,39 +120,51 @@ class MaeEngine:
             Mean loss over the micro-batches.
 
         Raises:
-            LossNotFinite: If the loss or the gradient is NaN or infinite; what learns stays as it was.
+            LossNotFinite: If the loss or the gradient is NaN or infinite; what learns stays as it was, unless it was
+                asked to step in the backward pass and the loss was finite.
+            ValueError: If there are several micro-batches, and weights are to step in the backward pass.
         """
         learner = self._learner
-        learner.begin(lr=lr, seed=seed)
+        total, whole = learner.processes.total, learner.processes.whole
+        learner.begin(lr=lr, seed=seed, passes=len(batches))
+        masks = torch.Generator(learner.fabric.device).manual_seed(seed)
         self._pooled.clear()
-        total = chance = 0.0
-        for (images,) in batches:
+        value = chance = 0.0
+        for number, (images,) in enumerate(batches, 1):
             pixels = learner.to_device(images)
-            loss, prediction, mask = learner.module(pixels)
-            total += learner.check_loss(loss.item()) / len(batches)
-            if loss.requires_grad:  # the watch on health names a network cut off from its loss
-                learner.fabric.backward(loss / len(batches))
-            chance += self._chance(pixels, prediction.shape, mask) / len(batches)
+            [count] = total(len(images))
+            # Drawn for the whole batch, so that an image is masked alike however many processes share it.
+            noise = torch.rand((int(count), self.spec.patches), generator=masks, device=pixels.device)
+            # Every image hides as many patches: the batch's loss is the mean of the shares', by their images.
+            part = len(images) / count / len(batches)
+            with learner.syncing(last=number == len(batches)):
+                loss, prediction, mask = learner.module(pixels, learner.processes.own(noise))
+                value += learner.check_loss(total(loss.item() * part)[0])
+                if loss.requires_grad:  # the watch on health names a network cut off from its loss
+                    learner.backward(loss * part)
+            chance += self._chance(pixels, prediction.shape, mask, part=len(images) / count) / len(batches)
         encoder = learner.gradient_norm("blocks.")
         self._vitals = Vitals(
-            loss=total,
+            loss=value,
             chance_loss=chance,
             gradient_norm=learner.finish(),
             encoder_gradient_norm=encoder,
             view_gradients=(),
-            image_spread=image_spread([batch[0] for batch in batches]),
-            embeddings=torch.cat(self._pooled).cpu().numpy(),
+            image_spread=image_spread([batch[0] for batch in batches], learner.processes),
+            embeddings=torch.cat([whole(pooled) for pooled in self._pooled]).cpu().numpy(),
             partners=None,
         )
-        return total
+        return value
 
     @torch.no_grad()
-    def _chance(self, images: torch.Tensor, shape: torch.Size, mask: torch.Tensor) -> float:
-        """Loss of predicting the mean color everywhere."""
+    def _chance(self, images: torch.Tensor, shape: torch.Size, mask: torch.Tensor, *, part: float) -> float:
+        """Loss of predicting the mean color everywhere; ``part`` is this process's share of the batch."""
+        total = self._learner.processes.total
         flat = images.new_zeros(shape)
         if not self.spec.norm_pix:
-            flat = flat + images.mean(dim=(0, 2, 3)).repeat(shape[2] // 3)
-        return float(self._network.loss(images, flat, mask).item())
+            color = total(*(images.mean(dim=(0, 2, 3)) * part).tolist())
+            flat = flat + images.new_tensor(color).repeat(shape[2] // 3)
+        return total(self._network.loss(images, flat, mask).item() * part)[0]
 
     @torch.inference_mode()
     def features(self, images: Images) -> NDArray[np.float32]:
@@ -203,10 +227,12 @@ class SimclrEngine:
         frozen_batch_norm: Keep the backbone's batch norm on its stored statistics.
         checkpointing: Recompute activations in the backward pass, for less memory.
         threads: Processor threads; 0 leaves torch's choice.
+        processes: Who trains it together; each is given its share of every batch.
 
     Raises:
         WeightsRefused: If the weights do not fit.
-        ValueError: If the network or device is not to be had.
+        ValueError: If the network or device is not to be had, or weights are to step in the backward pass, which each
+            part of a contrasted batch has of its own.
 
     Example:
         >>> engine = SimclrEngine(SimclrSpec("mobilenetv2_050", image_px=32), device="cpu", precision="fp32")
@@ -229,12 +255,21 @@ class SimclrEngine:
         frozen_batch_norm: bool = False,
         checkpointing: bool = False,
         threads: int = 0,
+        processes: Processes = ALONE,
     ) -> None:
+        if optimization and optimization.step_in_backward:
+            raise ValueError(
+                "step_in_backward is not for simclr, where each part of a contrasted batch has a backward pass of its "
+                "own: turn it off"
+            )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self._network = ContrastiveNetwork(spec)
         self.spec = spec
         self.load_report = load(self._network.backbone, tensors) if tensors is not None else None
+        # The projector's batch norm learns its statistics whatever the backbone's does.
+        for name in ("projector",) if frozen_batch_norm else ("projector", "backbone"):
+            setattr(self._network, name, see_whole_batch(getattr(self._network, name), processes))
         if checkpointing:
             self._network.backbone.set_grad_checkpointing(True)  # type: ignore[operator]
         self._learner = Learner(
@@ -245,6 +280,7 @@ class SimclrEngine:
             channels_last=spec.encoder.vit is None,
             frozen=self._network.backbone if frozen_batch_norm else None,
             threads=threads,
+            processes=processes,
         )
         self.precision = self._learner.precision
         self._vitals: Vitals | None = None
@@ -265,7 +301,7 @@ class SimclrEngine:
         """Take one optimizer step; every image is contrasted with those of all micro-batches.
 
         Args:
-            batches: Micro-batches of first and second views.
+            batches: Micro-batches of first and second views; of each, this process's share.
             lr: Learning rate of this step.
             seed: Everything random inside the network follows from it.
 
@@ -281,8 +317,10 @@ class SimclrEngine:
             learner.module,
             [(learner.to_device(first), learner.to_device(second)) for first, second in batches],
             temperature=self.spec.temperature,
-            seed=seed,
-            backward=learner.fabric.backward,
+            seed=learner.processes.seed(seed),
+            backward=learner.backward,
+            syncing=lambda last: learner.syncing(last=last),
+            processes=learner.processes,
         )
         loss = learner.check_loss(result.loss.item())
         encoder = learner.gradient_norm("backbone.")
@@ -292,7 +330,7 @@ class SimclrEngine:
             gradient_norm=learner.finish(),
             encoder_gradient_norm=encoder,
             view_gradients=result.slopes,
-            image_spread=image_spread([batch[0] for batch in batches]),
+            image_spread=image_spread([batch[0] for batch in batches], learner.processes),
             embeddings=result.z1.cpu().numpy(),
             partners=result.z2.cpu().numpy(),
         )
@@ -329,11 +367,12 @@ class SimclrEngine:
         self._learner.load_state(state)
 
 
-def image_spread(batches: Sequence[Images]) -> float:
+def image_spread(batches: Sequence[Images], processes: Processes = ALONE) -> float:
     """Tell how much the images of a step differ from each other.
 
     Args:
         batches: Arrays of shape (n, 3, H, W); every eighth pixel of a row and of a column is looked at.
+        processes: Who has the other shares of the same batches.
 
     Returns:
         Standard deviation of a pixel over the images, mean over the pixels; 0 when all images are the same.
@@ -345,4 +384,5 @@ def image_spread(batches: Sequence[Images]) -> float:
     References:
         Our own.
     """
-    return float(np.concatenate([batch[:, :, ::8, ::8] for batch in batches]).std(axis=0).mean())
+    seen = [processes.whole(torch.from_numpy(np.ascontiguousarray(batch[:, :, ::8, ::8]))) for batch in batches]
+    return float(torch.cat(seen).numpy().std(axis=0).mean())

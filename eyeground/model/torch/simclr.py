@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eyeground.model.processes import ALONE, Processes
 from eyeground.model.spec import SimclrSpec
 from eyeground.model.torch.network import build
 
@@ -169,12 +170,15 @@ def contrastive_step(
     seed: int,
     backward: Callable[[Tensor], object] = torch.autograd.backward,
     forward: Callable[[], AbstractContextManager[object]] = nullcontext,
+    syncing: Callable[[bool], AbstractContextManager[object]] = lambda last: nullcontext(),
+    processes: Processes = ALONE,
 ) -> StepResult:
     """Add one batch's exact gradient to the network's, holding the activations of one chunk at a time.
 
     The first pass collects projections without a graph and asks the loss over all of them for its gradient; the second
     carries each chunk's share back through the network. Both draw the same dropout. One chunk needs one pass only.
-    Batch norm sees a chunk at a time, and its statistics end as after one pass.
+    Batch norm sees a chunk at a time, and its statistics end as after one pass. Of several processes each holds its
+    share of every chunk, and all images of all of them are told apart.
 
     Args:
         network: Images (N, 3, H, W) to projections (N, P), in training mode, on the images' device. A module set up by
@@ -185,9 +189,11 @@ def contrastive_step(
             generators are left wherever that brings them.
         backward: How to go back from a scalar, such as ``fabric.backward``. A loss scale enters once.
         forward: Gives the context in which the network runs, such as ``fabric.autocast``.
+        syncing: Gives the context of a chunk's passes with a graph, told whether it is the last.
+        processes: Who holds the other shares.
 
     Returns:
-        The loss and all projections. The gradients have been added to each parameter's ``grad``.
+        The loss and all projections, of all processes. The gradients have been added to each parameter's ``grad``.
 
     Raises:
         ValueError: If there is no chunk, a chunk's views differ in shape, or ``nt_xent`` refuses its input.
@@ -226,19 +232,21 @@ def contrastive_step(
             pairs = [project(number) for number in range(len(chunks))]
             for buffer, kept in zip(network.buffers(), before, strict=True):
                 buffer.copy_(kept)
-    z1, z2 = (torch.cat(views).detach().requires_grad_() for views in zip(*pairs, strict=True))
+    seen = [tuple(processes.whole(z.detach()) for z in pair) for pair in pairs]
+    z1, z2 = (torch.cat(views).requires_grad_() for views in zip(*seen, strict=True))
     loss = nt_xent(z1, z2, temperature)
     # dL/dz, (N, P) each; zeros for what a faulty loss or network leaves out, so that the watch on health can name it.
     reached = loss if loss.requires_grad else 0 * (z1.sum() + z2.sum())
     slopes = torch.autograd.grad(reached, [z1, z2], allow_unused=True, materialize_grads=True)
     # A caller's own autocast region would keep the first pass's cast weights, which have no graph.
     torch.clear_autocast_cache()
-    sizes = [len(z) for z, _ in pairs]
-    shares = zip(*(torch.split(slope, sizes) for slope in slopes), strict=True)
-    for number, share in enumerate(shares):
-        pair = pairs[0] if whole else project(number)
-        if pair[0].requires_grad:
-            backward((torch.cat(pair) * torch.cat(share)).sum())
+    sizes = [len(z) for z, _ in seen]
+    of_chunks = zip(*(torch.split(slope, sizes) for slope in slopes), strict=True)
+    for number, of_chunk in enumerate(of_chunks):
+        with syncing(number == len(chunks) - 1):
+            pair = pairs[0] if whole else project(number)
+            if pair[0].requires_grad:
+                backward((torch.cat(pair) * torch.cat([processes.own(slope) for slope in of_chunk])).sum())
     lengths = tuple(float(torch.linalg.vector_norm(slope)) for slope in slopes)
     return StepResult(loss.detach(), z1.detach(), z2.detach(), (lengths[0], lengths[1]))
 

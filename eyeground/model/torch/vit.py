@@ -1,9 +1,11 @@
 """The vision transformer with RETFound's head, built on timm's blocks and named as timm names it."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
+from timm.layers.drop import DropPath
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
 
@@ -92,25 +94,32 @@ class Adapter(nn.Module):
         return x + changed
 
 
-class AdapterBlock(Block):
-    """timm's block, with room for an adapter at the end of each branch.
+class SparingBlock(Block):
+    """timm's block, which does not compute a branch for the images that leave it out.
+
+    timm computes every branch and multiplies it by 0. Here, on a processor in training, a branch sees the images that
+    keep it; the draws and the results are timm's. A batch of which no image keeps a branch is computed timm's way: its
+    weights then have a gradient of 0, not none.
 
     Args:
         dim: Length of a token (D).
         settings: As timm's block takes them.
 
     Example:
-        >>> AdapterBlock(8, num_heads=2)(torch.zeros(2, 5, 8)).shape
-        torch.Size([2, 5, 8])
+        >>> SparingBlock(8, num_heads=2, drop_path=0.5).train()(torch.zeros(4, 5, 8)).shape
+        torch.Size([4, 5, 8])
 
     References:
-        Houlsby et al., ICML 2019.
+        Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016; leaving out the computation as well: Oquab et
+        al., "DINOv2", TMLR 2024, section 5.
     """
 
     def __init__(self, dim: int, **settings: Any) -> None:
         super().__init__(dim, **settings)
         self.adapter_attn: nn.Module = nn.Identity()
         self.adapter_mlp: nn.Module = nn.Identity()
+        # With dropout inside, drawing before the branch would change what is drawn.
+        self._draws_alone = not (settings.get("proj_drop") or settings.get("attn_drop"))
 
     def forward(
         self, x: torch.Tensor, attn_mask: torch.Tensor | None = None, is_causal: bool = False
@@ -125,9 +134,36 @@ class AdapterBlock(Block):
         Returns:
             Shape (N, L, D).
         """
-        branch = self.ls1(self.attn(self.norm1(x), attn_mask=attn_mask, is_causal=is_causal))
-        x = x + self.drop_path1(self.adapter_attn(branch))
-        return x + self.drop_path2(self.adapter_mlp(self.ls2(self.mlp(self.norm2(x)))))  # type: ignore[no-any-return]
+
+        def attend(tokens: torch.Tensor) -> torch.Tensor:
+            attended = self.attn(self.norm1(tokens), attn_mask=attn_mask, is_causal=is_causal)
+            return self.adapter_attn(self.ls1(attended))  # type: ignore[no-any-return]
+
+        def transform(tokens: torch.Tensor) -> torch.Tensor:
+            return self.adapter_mlp(self.ls2(self.mlp(self.norm2(tokens))))  # type: ignore[no-any-return]
+
+        return self._add(self._add(x, attend, self.drop_path1, attn_mask), transform, self.drop_path2, None)
+
+    def _add(
+        self,
+        x: torch.Tensor,
+        branch: Callable[[torch.Tensor], torch.Tensor],
+        drop: nn.Module,
+        attn_mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Add a branch, for the images that keep it alone where that is the cheaper way."""
+        spares = isinstance(drop, DropPath) and drop.training and drop.drop_prob > 0
+        # Elsewhere than on a processor, asking which images are left would wait for the device; and what is compiled
+        # wants the same shapes every time.
+        elsewhere = x.device.type != "cpu" or torch.compiler.is_compiling()
+        if not spares or not self._draws_alone or attn_mask is not None or elsewhere:
+            return x + drop(branch(x))  # type: ignore[no-any-return]
+        factors = drop(x.new_ones(len(x), 1, 1))  # (N, 1, 1)
+        kept = factors.flatten().nonzero().flatten()  # (M,)
+        if len(kept) in (0, len(x)):
+            return x + branch(x) * factors  # type: ignore[no-any-return]
+        made = branch(x[kept]) * factors[kept]
+        return x.index_add(0, kept, made.to(x.dtype))
 
 
 def build_vit(spec: ModelSpec) -> nn.Module:
@@ -167,7 +203,7 @@ def build_vit(spec: ModelSpec) -> nn.Module:
         qkv_bias=True,
         norm_layer=norm_layer,
         drop_path_rate=spec.drop_path,
-        block_fn=AdapterBlock if spec.adapter_width else Block,
+        block_fn=SparingBlock,
         **{"init_values": shape.layer_scale} | dict(spec.options),
     )
     if spec.pool == "avg":

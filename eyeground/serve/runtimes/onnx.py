@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,12 @@ from eyeground.atomic_file import write_whole
 from eyeground.model.engine import Images
 from eyeground.model.spec import ModelSpec
 from eyeground.model.weights import Tensors
-from eyeground.serve.graph_process import GraphProcess
 from eyeground.serve.runtime import RuntimePrecision
 from eyeground.serve.runtimes._files import files_in
 from eyeground.serve.runtimes._graph import absent, on_processor, plain_graph
+
+if TYPE_CHECKING:  # the graph's own process imports this file too, and has no need of it
+    from eyeground.serve.graph_process import GraphProcess
 
 FILES: Mapping[RuntimePrecision, tuple[str, ...]] = {"fp32": ("model.onnx",), "int8": ("model.int8.onnx",)}
 _DOMAINS = ("", "ai.onnx")
@@ -83,7 +85,7 @@ def write(
 
 def open_runtime(
     folder: Path, *, spec: ModelSpec, precision: RuntimePrecision, threads: int = 0, device: str = "cpu"
-) -> GraphProcess:
+) -> "GraphProcess":
     """Open the graph of a bundle.
 
     Args:
@@ -112,6 +114,8 @@ def open_runtime(
     """
     files = files_in(folder, FILES, program="onnx", precision=precision, hint=missing())
     on_processor("onnx", device)
+    from eyeground.serve.graph_process import GraphProcess
+
     return GraphProcess(
         "onnx", files, outputs=spec.classes, image_px=spec.image_px, precision=precision, threads=threads
     )

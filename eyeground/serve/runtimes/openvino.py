@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from eyeground.model.engine import Images
 from eyeground.model.spec import ModelSpec
 from eyeground.model.weights import Tensors
-from eyeground.serve.graph_process import GraphProcess
 from eyeground.serve.runtime import RuntimeMissing, RuntimePrecision
 from eyeground.serve.runtimes._files import files_in
 from eyeground.serve.runtimes._graph import absent, on_processor, plain_graph
+
+if TYPE_CHECKING:  # the graph's own process imports this file too, and has no need of it
+    from eyeground.serve.graph_process import GraphProcess
 
 _GRAPH = ("model.xml", "model.bin")
 # No int8: nncf, which makes it, brings a training stack along; and ONNX Runtime's int8 graph, which OpenVINO reads too,
@@ -103,7 +105,7 @@ def write(
 
 def open_runtime(
     folder: Path, *, spec: ModelSpec, precision: RuntimePrecision, threads: int = 0, device: str = "cpu"
-) -> GraphProcess:
+) -> "GraphProcess":
     """Open the graph of a bundle.
 
     Args:
@@ -132,6 +134,8 @@ def open_runtime(
     """
     files = files_in(folder, FILES, program="openvino", precision=precision, hint=missing())
     on_processor("openvino", device)
+    from eyeground.serve.graph_process import GraphProcess
+
     return GraphProcess(
         "openvino", files, outputs=spec.classes, image_px=spec.image_px, precision=precision, threads=threads
     )

@@ -1,6 +1,7 @@
 """Torch, the reference: the network itself, from the bundle's weights."""
 
 import importlib.util
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from eyeground.serve.runtimes._files import files_in
 _WEIGHTS = ("weights.safetensors",)
 FILES: Mapping[RuntimePrecision, tuple[str, ...]] = {"fp32": _WEIGHTS, "bf16": _WEIGHTS}
 
+# What Linux shows where a driver of NVIDIA's or AMD's is loaded, WSL's too.
+_ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
 
 def missing() -> str:
     """Say what has to be installed.
@@ -32,6 +36,31 @@ def missing() -> str:
         Our own.
     """
     return "" if importlib.util.find_spec("torch") else "pip install eyeground"
+
+
+def accelerated(device: Device) -> bool:
+    """Say whether torch would compute on something else than the processor.
+
+    Args:
+        device: What was asked for; ``"auto"`` takes an accelerator where there is one.
+
+    Returns:
+        Whether it would. Torch, which takes seconds to import, is asked only where there may be one.
+
+    Example:
+        >>> accelerated("cpu"), accelerated("cuda")
+        (False, True)
+
+    References:
+        Our own.
+    """
+    if device != "auto":
+        return device != "cpu"
+    if not any(Path(place).exists() for place in _ACCELERATORS) and platform.system() != "Darwin":
+        return False
+    import torch
+
+    return torch.accelerator.is_available()
 
 
 def write(
@@ -107,7 +136,7 @@ class TorchRuntime:
         device: Device = "cpu",
     ) -> None:
         from eyeground.model.torch.engine import TorchEngine
-        from eyeground.model.torch.learner import choose_precision
+        from eyeground.model.torch.feasible import choose_precision
 
         self._engine: TorchEngine | None = TorchEngine(
             spec, tensors=tensors, device=device, precision="bf16" if precision == "bf16" else "fp32", threads=threads

@@ -11,7 +11,8 @@ from eyeground.clinic.answered import Answered
 from eyeground.clinic.findings import EYES, FINDINGS, UNAVAILABLE
 from eyeground.clinic.records import EyeExam, EyeReview, Opinion, Order, Person, Said
 from eyeground.clinic.report.language import SHELF, languages, words_of
-from eyeground.clinic.report.text import SECTIONS, acuity_words, draft_report, quality_words, report_text
+from eyeground.clinic.report.text import SECTIONS, draft_report, report_text
+from eyeground.clinic.report.wording import acuity_words, quality_words
 from eyeground.images.quality import Reason
 from eyeground.images.refusal import REASONS
 
@@ -48,7 +49,7 @@ UNSIGNED = Answered(
         **{f"anterior/OD.{name}": "not_installed" for name in OTHERS},
     },
     urgency="refer_1_month",
-    rules="ICO-2017 v1",
+    rules="ICO-2017 v2",
     models=("screening7 v1",),
 )  # fmt: skip
 SIGNED = replace(
@@ -119,7 +120,7 @@ AI 辅助，非诊断
 本报告尚未经医生签署。
 
 【建议】
-紧急程度：1 个月内转诊眼科（依据规则 ICO-2017 v1）
+紧急程度：1 个月内转诊眼科（依据规则 ICO-2017 v2）
 
 【局限性说明】
 AI 辅助，非诊断。
@@ -163,7 +164,7 @@ Left eye (OS): not graded (the image cannot be graded: retake it or refer)
 
 【Recommendation】
 1 个月内至眼科就诊。
-Urgency: Refer to an ophthalmologist within 1 month (by the rules ICO-2017 v1)
+Urgency: Refer to an ophthalmologist within 1 month (by the rules ICO-2017 v2)
 
 【Limits】
 AI decision support, not a diagnosis.

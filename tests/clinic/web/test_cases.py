@@ -62,7 +62,17 @@ def test_the_work_list_holds_another_sites_cases_only_for_those_who_may_see_all(
 
 @pytest.mark.parametrize(
     "query",
-    [{"state": "gone"}, {"most": 0}, {"most": 201}, {"skip": -1}, {"skip": 10**30}, {"site": "a b"}, {"most": "x"}],
+    [
+        {"state": "gone"},
+        {"most": 0},
+        {"most": 201},
+        {"skip": -1},
+        {"skip": 10**30},
+        {"site": "a b"},
+        {"most": "x"},
+        {"search": "a\0"},
+        {"search": "\x7f"},
+    ],
 )
 def test_a_bad_query_is_refused(office: Office, query: dict[str, Any]) -> None:
     reply = office.get("cases", "doctor", params=query)
@@ -189,7 +199,12 @@ def test_who_saw_an_older_version_is_told_what_is_different_now(office: Office) 
         assert differ["eyes.fundus/OD.findings.DR"] == (dr, (dr + 1) % 5)
         assert differ["eyes.fundus/OS.ungradable"] == (False, None)
         assert all(where.startswith(("conclusion", "eyes.")) for where in differ)
-    for path, more in (("amend", {"reason": "x"}), ("reread", {}), ("eye", {"place": 0, "eye": "OD"}), ("sign", {})):
+    for path, more in (
+        ("amend", {"reason": "x"}),
+        ("reread", {}),
+        ("eye", {"eyes": [{"place": 0, "eye": "OD"}]}),
+        ("sign", {}),
+    ):
         reply = office.post(f"{address}/{path}", "doctor", json={"version": view["version"], **more})
         assert (reply.status_code, reply.json()["version"], reply.json()["differences"]) == (
             409,
@@ -255,10 +270,14 @@ def test_a_doctor_decides_which_eye_an_image_shows(office: Office) -> None:
     assert view["held"] == ["fundus/0"]
     signing = {"version": view["version"], "opinion": {"conclusion": "x"}}
     assert office.post(f"cases/{view['id']}/sign", "doctor", json=signing).status_code == 409
-    none = office.post(f"cases/{view['id']}/eye", "doctor", json={"version": view["version"], "place": 3, "eye": "OS"})
-    assert none.status_code == 422
-    body = {"version": view["version"], "place": 0, "eye": "OS"}
-    reply = office.post(f"cases/{view['id']}/eye", "doctor", json=body)
+
+    def told(*places: int) -> dict[str, Any]:
+        return {"version": view["version"], "eyes": [{"place": place, "eye": "OS"} for place in places]}
+
+    for wrong in (told(3), told(0, 3), told(0, 0), told()):
+        assert office.post(f"cases/{view['id']}/eye", "doctor", json=wrong).status_code in (400, 422), wrong
+    assert office.case(view["id"])["held"] == ["fundus/0"], "all or nothing"
+    reply = office.post(f"cases/{view['id']}/eye", "doctor", json=told(0))
     assert (reply.status_code, reply.json()["state"]) == (200, "received")
     work_off(office.service, WORK)
     found = office.case(view["id"])
@@ -313,8 +332,8 @@ def test_an_opinion_of_another_shape_is_refused_whole_and_not_repeated(
 @pytest.mark.parametrize(
     ("path", "body", "code"),
     [
-        ("eye", {"version": 1, "place": 0, "eye": "third"}, "bad_word"),
-        ("eye", {"version": 1, "place": "0", "eye": "OD"}, "wrong_type"),
+        ("eye", {"version": 1, "eyes": [{"place": 0, "eye": "third"}]}, "bad_word"),
+        ("eye", {"version": 1, "eyes": [{"place": "0", "eye": "OD"}]}, "wrong_type"),
         ("amend", {"version": 1, "reason": "x" * 501}, "too_long"),
         ("amend", {"version": 1, "reason": "a\x00"}, "bad_text"),
         ("sign", {"version": None}, "wrong_type"),

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+from sqlalchemy import select
+
+from eyeground.clinic.db.tables import AuditRecord
 from eyeground.clinic.intake import Arrived
+from eyeground.clinic.reviews import Doctor
 
 from ..constant_grader import ConstantGrader
 from ..opened import photo, work_off
@@ -71,3 +75,44 @@ def test_an_operator_of_one_site_sees_and_replays_only_its_own(office: Office) -
     assert office.post("dead-letters/1/replay", "operator_elsewhere").status_code == 404
     assert office.post("dead-letters/2/replay", "operator_elsewhere").status_code == 200
     assert office.post("dead-letters/3/replay", "operator").status_code == 404
+
+
+def test_a_letter_is_dismissed_once_and_by_its_own_site(office: Office) -> None:
+    office.service.intake.admit([Arrived("check", b"[1]", HERE), Arrived("check", b"[2]", ELSEWHERE)])
+    assert office.post("dead-letters/1/dismiss", "operator_elsewhere").status_code == 404
+    assert office.post("dead-letters/1/dismiss", "doctor").status_code == 403
+    dismissed = office.post("dead-letters/1/dismiss", "operator_here")
+    assert (dismissed.status_code, dismissed.json()["outcome"]) == (200, "dismissed")
+    assert office.post("dead-letters/1/dismiss", "operator_here").status_code == 404
+    assert office.post("dead-letters/1/replay", "operator_here").status_code == 404
+    assert [each["id"] for each in office.get("dead-letters", "operator").json()["letters"]] == [2]
+    with office.service.database.read() as session:
+        last = session.scalars(select(AuditRecord).order_by(AuditRecord.seq.desc())).first()
+        assert last is not None
+        assert (last.actor, last.event) == ("operator_here", "dismissed")
+
+
+def test_the_page_lists_letters_without_what_was_sent(office: Office) -> None:
+    bodies = [CANARY.encode(), as_json({"message_id": CANARY, "Patient": {"name": CANARY, "age": CANARY}})]
+    office.service.intake.admit(
+        [Arrived(queue, body, HERE) for queue, body in zip(("check", "screening"), bodies, strict=True)]
+    )
+    office.service.letters.dismiss(1, actor=Doctor("operator", "", "operator"))
+    page = office.ask("GET", "/dead-letters", "operator", params={"lang": "zh"}).text
+    assert 'data-number="2"' in page
+    assert 'data-number="1"' not in page
+    assert "Patient.patient_id</code> 缺失；请补上" in page
+    whole = office.ask("GET", "/dead-letters", "operator", params={"show": "all", "lang": "en"}).text
+    closed = whole.partition('data-number="1"')[2].partition("</tr>")[0]
+    assert ("dismissed" in closed, "data-deed" in closed) == (True, False)
+    assert CANARY not in page + whole
+    assert "Nothing to do" in office.ask("GET", "/dead-letters", "operator_elsewhere").text
+    assert "built-in method" not in page
+
+
+def test_many_letters_come_in_pages(office: Office) -> None:
+    office.service.intake.admit([Arrived("check", str(number).encode(), HERE) for number in range(105)])
+    first = office.ask("GET", "/dead-letters", "operator").text
+    assert (first.count("data-number="), "show=open&amp;after=100" in first) == (100, True)
+    second = office.ask("GET", "/dead-letters", "operator", params={"after": 100}).text
+    assert second.count("data-number=") == 5

@@ -3,33 +3,33 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
+from sqlalchemy import delete
 from starlette.applications import Starlette
 from starlette.types import Message
 
 from eyeground.clinic.accounts import add_account, revoke
+from eyeground.clinic.db.people import Attempts
 from eyeground.clinic.intake import Arrived
+from eyeground.clinic.sessions import csrf_token, open_session
 from eyeground.clinic.web.app import make_app
-from eyeground.clinic.web.guard import ANYBODY, POLICY, Guard, PolicyMissing, check_policy
+from eyeground.clinic.web.guard import ANYBODY, POLICY, PROGRAMS, Guard, PolicyMissing, check_policy
 from eyeground.clinic.web.routes import cases as case_routes
+from eyeground.clinic.web.routes import images as image_routes
 
 from ..opened import account_of, photo
+from . import rights
 from .office import ACCOUNTS, ELSEWHERE, HERE, Asked, Office, as_json, open_office
+from .rights import RIGHTS, Right
 
 CANARY = "Zhang-San-4711"
-_BODIES: dict[str, dict[str, Any]] = {
-    "opinion": {"version": 0, "opinion": {}},
-    "eye": {"version": 0, "place": 0, "eye": "OD"},
-    "sign": {"version": 0},
-    "amend": {"version": 0, "reason": "because"},
-    "reread": {"version": 0},
-}
 _STRANGERS = ("", "nobody's token", "revoked")
 
 
@@ -44,67 +44,100 @@ class Filled:
         office.post("checks", "site_here", content=as_json({"id": "m1", "osFundusImg": "b.png"}))
         office.post("reports", "site_here", content=as_json({"id": "m1", "osFundusDisease": CANARY}))
         [letter] = office.service.intake.admit([Arrived("check", CANARY.encode(), HERE)])
-        self.names = {"message_id": "m1", "case_id": case_id, "place": "0", "number": str(letter.dead_letter)}
+        self.names = {
+            "message_id": "m1",
+            "case_id": case_id,
+            "place": "0",
+            "number": str(letter.dead_letter),
+            "stamp": "0",
+            "name": "base.css",
+        }
         with office.service.database.write() as work:
             office.tokens["revoked"] = add_account(work, "revoked", role="admin", actor="tests")
             revoke(work, "revoked", actor="tests")
 
-    def asked(self, route: APIRoute, method: str, who: str) -> Asked:
-        """A request to a route, about this site's business."""
-        path = route.path.format(**self.names)
-        last = route.path.rpartition("/")[2]
-        more: dict[str, Any] = {"json": _BODIES[last]} if last in _BODIES else {}
-        return Asked(method, path, who, more)
+    def asked(self, right: Right, method: str, path: str, who: str) -> Asked:
+        """A request to a route, about this site's business, by a program's token."""
+        more: dict[str, Any] = {} if right.body is None else {"json": right.body}
+        return Asked(method, path.format(**(self.names | right.names)), who, more)
 
-    def faults(self) -> list[str]:
+    def by_cookie(self, right: Right, method: str, path: str, who: str, **headers: str) -> Asked:
+        """The same by a browser's session, from one of our own pages unless the headers say otherwise."""
+        asked = self.asked(right, method, path, "")
+        with self.office.service.database.write() as work:
+            cookie = open_session(work, who, how="password", hours=1)
+        told = {"Cookie": f"eyeground={cookie}", "X-CSRF-Token": csrf_token(cookie), "Sec-Fetch-Site": "same-origin"}
+        return replace(asked, more={**asked.more, "headers": {k: v for k, v in (told | headers).items() if v}})
+
+    def faults(self, *, browsers: bool = True) -> list[str]:
         """Whoever may do what the table does not say, or may not do what it says."""
         found = []
-        for method, route in routes_of(self.office.app):
-            asking = (*ACCOUNTS, *_STRANGERS)
-            replies = self.office.all_at_once([self.asked(route, method, who) for who in asking])
-            for who, reply in zip(asking, replies, strict=True):
-                may = expected(method, route.path, who)
-                if not may(reply.status_code) or (reply.status_code >= 400 and CANARY in reply.text):
-                    found.append(f"{method} {route.path} by {who or 'nobody'}: {reply.status_code}")
+        for method, path in routes_of(self.office.app):
+            right = RIGHTS.get(f"{method} {path}")
+            if right is None:
+                found.append(f"{method} {path}: nobody has said who may; write a line into tests/clinic/web/rights.py")
+                continue
+            asked = [self.asked(right, method, path, who) for who in (*ACCOUNTS, *_STRANGERS)]
+            with self.office.service.database.write() as work:
+                work.session.execute(delete(Attempts))  # nobody waits for what was tried at another route
+            replies = self.office.all_at_once(asked)
+            # Afterwards: what a token is used for may end its account's sessions.
+            replies += self.office.all_at_once(
+                [self.by_cookie(right, method, path, who) for who in ACCOUNTS if browsers]
+            )
+            named = [*ACCOUNTS, *_STRANGERS, *(ACCOUNTS if browsers else ())]
+            for place, (who, reply) in enumerate(zip(named, replies, strict=True)):
+                how = "session" if place >= len(ACCOUNTS) + len(_STRANGERS) else "token"
+                told = f"{method} {path} by {who or 'nobody'} ({how})"
+                wanted = expected(right, path, who)
+                if reply.status_code not in wanted:
+                    found.append(f"{told}: {reply.status_code}, not {' or '.join(map(str, wanted))}")
+                if reply.status_code >= 400 and CANARY in reply.text:
+                    found.append(f"{told}: a refusal that names the patient")
                 if who.endswith("elsewhere") and (CANARY in reply.text or self.names["case_id"] in reply.text):
-                    found.append(f"{method} {route.path} shows {who} another site's business")
+                    found.append(f"{told}: shows another site's business")
+        return found
+
+    def unmeant(self) -> list[str]:
+        """Deeds that another site's page can make a browser do."""
+        found = []
+        others = {
+            "no word": {"X-CSRF-Token": ""},
+            "another word": {"X-CSRF-Token": "0" * 64},
+            "cross-site": {"Sec-Fetch-Site": "cross-site"},
+            "same-site": {"Sec-Fetch-Site": "same-site"},
+            "another origin": {"Sec-Fetch-Site": "", "Origin": "https://evil.example"},
+        }
+        for method, path in routes_of(self.office.app):
+            right = RIGHTS[f"{method} {path}"]
+            if method == "GET" or right.roles == rights.ANYBODY:
+                continue
+            who = "doctor" if "doctor" in right.roles else "operator"
+            for what, headers in others.items():
+                reply = self.office.all_at_once([self.by_cookie(right, method, path, who, **headers)])[0]
+                if (reply.status_code, reply.json().get("reason")) != (403, "not_meant"):
+                    found.append(f"{method} {path} with {what}: {reply.status_code}")
         return found
 
 
-def routes_of(app: FastAPI) -> Iterator[tuple[str, APIRoute]]:
+def routes_of(app: FastAPI) -> Iterator[tuple[str, str]]:
     """Every route with each of its methods."""
     for route in app.routes:
         if isinstance(route, APIRoute):
             for method in sorted(route.methods):
-                yield method, route
+                yield method, route.path
 
 
-def expected(method: str, path: str, who: str) -> Callable[[int], bool]:
-    """What status an account may see; written down a second time, by hand, from the brief and not from the table."""
-    if path in ("/healthz", "/readyz", "/metrics"):
-        return lambda status: status == 200
+def expected(right: Right, path: str, who: str) -> tuple[int, ...]:
+    """What statuses an account may see."""
+    if right.roles == rights.ANYBODY:
+        return right.answers
     if who in _STRANGERS:
-        return lambda status: status == 401
+        return (401,)
     role, site = ACCOUNTS[who]
-    resource = path.removeprefix("/api/v1/").partition("/")[0]
-    last = path.rpartition("/")[2]
-    if resource in ("screenings", "checks", "reports", "uploads"):
-        allowed = {"site", "operator", "admin"}
-    elif resource == "dead-letters":
-        allowed = {"operator", "admin"}
-    elif last in ("opinion", "eye", "sign", "amend"):
-        allowed = {"doctor"}
-    else:
-        allowed = {"doctor", "operator", "admin"}
-    if role not in allowed:
-        return lambda status: status == 403
-    if "{" in path and site == ELSEWHERE:
-        return lambda status: status == 404
-    if last in _BODIES:
-        return lambda status: status == 409  # nobody has seen version 0
-    if method == "POST" and resource != "dead-letters":
-        return lambda status: status in (415, 422)  # nothing was sent
-    return lambda status: status == 200
+    if role not in right.roles:
+        return (403,)
+    return right.elsewhere or right.answers if site == ELSEWHERE else right.answers
 
 
 @pytest.fixture
@@ -114,23 +147,34 @@ def filled(office: Office) -> Filled:
 
 
 def test_every_account_may_do_what_it_may_and_nothing_else(filled: Filled) -> None:
-    assert len(list(routes_of(filled.office.app))) == len(POLICY) - 1  # the OpenAPI document is no route of ours
-    assert filled.faults() == []
+    there = [f"{method} {path}" for method, path in routes_of(filled.office.app)]
+    assert len(there) == len(POLICY) - 1  # the OpenAPI document is no route of ours
+    assert sorted(set(RIGHTS) - set(there)) == [], "lines of rights.py without a route"
+    assert not (faults := filled.faults()), "\n".join(faults)
+
+
+def test_no_other_page_makes_a_browser_do_anything(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not (faults := filled.unmeant()), "\n".join(faults)
+    monkeypatch.setattr("eyeground.clinic.web.guard._meant", lambda request, cookie: True)
+    deeds = {fault.partition(" with ")[0] for fault in filled.unmeant()}
+    wanted = {each for each, right in RIGHTS.items() if not each.startswith("GET") and right.roles != rights.ANYBODY}
+    assert deeds == wanted, "a guard that does not ask for the word is found out at every route"
 
 
 def test_a_guard_that_lets_everybody_in_is_found_out(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
     wide = {route: roles and frozenset((*roles, "site")) for route, roles in POLICY.items()}
-    monkeypatch.setattr(Guard.__init__, "__kwdefaults__", {"policy": wide})
+    monkeypatch.setattr(Guard.__init__, "__kwdefaults__", {**Guard.__init__.__kwdefaults__, "policy": wide})
     filled.office.app = make_app(filled.office.service)
-    faults = filled.faults()
-    assert "GET /api/v1/cases by site_here: 200" in faults
-    assert all("by site_" in fault or "shows site_" in fault for fault in faults)
+    faults = filled.faults(browsers=False)
+    assert "GET /api/v1/cases by site_here (token): 200, not 403" in faults
+    assert all("by site_" in fault for fault in faults)
 
 
 def test_a_case_shown_to_another_site_is_found_out(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(case_routes, "_check", lambda desk, case_id, who: None)
-    faults = filled.faults()
-    assert "GET /api/v1/cases/{case_id}/images/{place} by doctor_elsewhere: 200" in faults
+    for routes in (case_routes, image_routes):
+        monkeypatch.setattr(routes, "check_owned", lambda service, case_id, who: None)
+    faults = filled.faults(browsers=False)
+    assert "GET /api/v1/cases/{case_id}/images/{place} by doctor_elsewhere (token): 200, not 404" in faults
     assert all("elsewhere" in fault for fault in faults)
 
 
@@ -239,7 +283,7 @@ def test_an_app_with_a_route_that_nobody_decided_on_does_not_start(
         check_policy(app, guard)
     assert "Mount: no kind of route that can be guarded" in str(caught.value)
     without = {route: roles for route, roles in POLICY.items() if route != ("POST", "/api/v1/cases/{case_id}/sign")}
-    monkeypatch.setattr(Guard.__init__, "__kwdefaults__", {"policy": without})
+    monkeypatch.setattr(Guard.__init__, "__kwdefaults__", {**Guard.__init__.__kwdefaults__, "policy": without})
     with pytest.raises(PolicyMissing, match=re.escape("POST /api/v1/cases/{case_id}/sign: no policy")):
         make_app(office.service)
 
@@ -256,10 +300,11 @@ def test_a_route_that_the_guard_does_not_stand_before_does_not_start(office: Off
 
 def test_the_document_says_who_may_do_what(office: Office) -> None:
     document = office.ask("GET", "/openapi.json").json()
-    for (method, path), roles in POLICY.items():
+    for (method, path), roles in PROGRAMS.items():
         if path != "/openapi.json":
             operation = document["paths"][path][method.lower()]
-            assert operation["security"] == ([{"token": []}] if roles else [])
+            by = "token" if roles else "patient" if path.startswith("/api/v1/patient/") and method == "GET" else ""
+            assert operation["security"] == ([{by: []}] if by else [])
             assert not roles or f"For: {', '.join(sorted(roles))}." in operation["description"]
 
 

@@ -1,39 +1,31 @@
-"""Cases, for those who treat: the work list, a case, its images, and what doctors do."""
+"""Cases, for those who treat: the work list, a case, and what doctors do."""
 
-import re
 from collections.abc import Callable
 from typing import Annotated, Final
 
-from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi import FastAPI, Query, Request
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
-from eyeground.clinic.blobs.store import BlobMissing
-from eyeground.clinic.cases import NoSuchCase, Stale, find, images_of
+from eyeground.clinic.cases import Stale, find
 from eyeground.clinic.db.tables import Review
 from eyeground.clinic.records import Opinion
 from eyeground.clinic.states import OPEN, State
-from eyeground.clinic.views import case_view, work_list
-from eyeground.clinic.web.asked import Amendment, DecidedEye, SavedOpinion, SeenVersion, SignedOpinion
+from eyeground.clinic.web.asked import Amendment, DecidedEyes, SavedOpinion, SeenVersion, SignedOpinion
 from eyeground.clinic.web.bodies import body_of, read_asked
-from eyeground.clinic.web.case_shapes import CaseLine, CaseShape, WorkList
+from eyeground.clinic.web.case_shapes import CaseShape
 from eyeground.clinic.web.desk import Desk
 from eyeground.clinic.web.differences import differences
 from eyeground.clinic.web.doors import API
 from eyeground.clinic.web.guard import Who, guarded_answers, who_asks
+from eyeground.clinic.web.line_shapes import CaseLine, CountsShape, WorkList
+from eyeground.clinic.web.owning import check_owned, counts_of, hides_models, reads_first, view_of
 from eyeground.clinic.web.refusing import TurnedAway
 from eyeground.clinic.web.shapes import Changed
+from eyeground.clinic.work_list import MOST_SEARCHED, SEARCHED, Filter, work_list
 
 _CASE: Final = f"{API}/cases/{{case_id}}"
-_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _MOST: Final = 200
-# What a file begins with: its true type, and what its name ends in. Only the first two are shown, the rest is saved.
-_KINDS: Final = (
-    (b"\xff\xd8\xff", "image/jpeg", ".jpg"), (b"\x89PNG\r\n\x1a\n", "image/png", ".png"),
-    (b"II*\0", "image/tiff", ".tif"), (b"MM\0*", "image/tiff", ".tif"), (b"BM", "image/bmp", ".bmp"),
-)  # fmt: skip
-_SHOWN: Final = ("image/jpeg", "image/png")
-_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 
 
 def add(app: FastAPI, desk: Desk) -> None:
@@ -60,15 +52,20 @@ def _add_views(app: FastAPI, desk: Desk) -> None:
         site: Annotated[str, Query(max_length=64, pattern="^[A-Za-z0-9_.-]*$", description="Only this site's.")] = "",
         most: Annotated[int, Query(ge=1, le=_MOST)] = 50,
         skip: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+        filter: Annotated[Filter, Query(description="Only these, as the work list's page names them.")] = "all",
+        search: Annotated[
+            str, Query(max_length=MOST_SEARCHED, pattern=SEARCHED, description="Part of a patient's id or name.")
+        ] = "",
     ) -> WorkList:
         """List cases, the most urgent first, then the longest wait."""
-        mine = who_asks(request).site
-        if mine and site not in ("", mine):
+        who = who_asks(request)
+        if who.site and site not in ("", who.site):
             return WorkList(cases=[], skip=skip, more=False)
         with desk.service.database.read() as session:
             found = work_list(
-                session, site=mine or site, states=OPEN if state is None else tuple(state), most=most + 1, skip=skip
-            )
+                session, site=who.site or site, states=OPEN if state is None else tuple(state), most=most + 1,
+                skip=skip, filter=filter, search=search, account=who.account, blind=reads_first(desk.service, who),
+            )  # fmt: skip
         lines = [CaseLine.model_validate(each) for each in found[:most]]
         return WorkList(cases=lines, skip=skip, more=len(found) > most)
 
@@ -76,38 +73,15 @@ def _add_views(app: FastAPI, desk: Desk) -> None:
     def show_case(case_id: str, request: Request) -> CaseShape:
         """Show a case; that somebody looked is written into the audit trail."""
         who = who_asks(request)
-        _check(desk, case_id, who)
+        check_owned(desk.service, case_id, who)
         desk.sightings.note(who.account, "case_seen", case_id)
         with desk.service.database.read() as session:
-            return CaseShape.model_validate(case_view(session, case_id, site=who.site))
+            return CaseShape.model_validate(view_of(desk.service, session, case_id, who))
 
-    @app.get(
-        f"{_CASE}/images/{{place}}",
-        summary="An image as it was sent",
-        response_class=Response,
-        responses={
-            200: {
-                "content": dict.fromkeys(
-                    dict.fromkeys([*(kind for _, kind, _ in _KINDS), "application/dicom"]), _BINARY
-                )
-            },
-            **guarded_answers(404),
-        },
-    )
-    def show_image(case_id: str, place: Annotated[int, Path(ge=0, le=9999)], request: Request) -> Response:
-        """Give an image's bytes; that somebody looked is written into the audit trail."""
-        who = who_asks(request)
-        _check(desk, case_id, who)
-        with desk.service.database.read() as session:
-            sha256 = next((each.sha256 for each in images_of(session, case_id) if each.place == place), "")
-        if not sha256:
-            raise TurnedAway("not_found")
-        desk.sightings.note(who.account, "image_seen", case_id, place=place)
-        try:
-            data = desk.service.store.get(sha256)
-        except BlobMissing:
-            raise TurnedAway("image_gone") from None
-        return _image(data, sha256)
+    @app.get(f"{API}/counts", summary="How much waits", responses=guarded_answers())
+    def count(request: Request) -> CountsShape:
+        """Count, for whoever keeps the work list open; nothing of a patient, so nothing is written down."""
+        return CountsShape.model_validate(counts_of(desk.service, who_asks(request)))
 
 
 def _add_deeds(app: FastAPI, desk: Desk) -> None:
@@ -135,18 +109,33 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
             asked.opinion,
         )  # fmt: skip
 
+    @app.put(
+        f"{_CASE}/first-read",
+        summary="Keep what a doctor thinks before seeing what the models say",
+        responses=guarded_answers(404, 409),
+        openapi_extra=body_of(SavedOpinion),
+    )
+    async def first_read(case_id: str, request: Request) -> Changed:
+        asked = await read_asked(request, SavedOpinion)
+        return await done(
+            request, case_id,
+            lambda who: _now(
+                desk, case_id, reviews.first_read(case_id, asked.opinion, version=asked.version, doctor=who.doctor)
+            ),
+        )  # fmt: skip
+
     @app.post(
         f"{_CASE}/eye",
-        summary="Say which eye an image shows",
+        summary="Say which eyes images show",
         responses=guarded_answers(404, 409),
-        openapi_extra=body_of(DecidedEye),
+        openapi_extra=body_of(DecidedEyes),
     )
-    async def decide_eye(case_id: str, request: Request) -> Changed:
-        asked = await read_asked(request, DecidedEye)
+    async def decide_eyes(case_id: str, request: Request) -> Changed:
+        asked = await read_asked(request, DecidedEyes)
         return await done(
             request, case_id,
             lambda who: Changed(
-                version=reviews.decide_eye(case_id, asked.place, asked.eye, version=asked.version, doctor=who.doctor),
+                version=reviews.decide_eyes(case_id, asked.by_place, version=asked.version, doctor=who.doctor),
                 state="received",
             ),
         )  # fmt: skip
@@ -199,19 +188,9 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
         )  # fmt: skip
 
 
-def _check(desk: Desk, case_id: str, who: Who) -> None:
-    """Refuse a case that is not there or is another site's: both look the same."""
-    if not _ID.fullmatch(case_id):
-        raise NoSuchCase("there is no such case")
-    with desk.service.database.read() as session:
-        case = find(session, case_id)
-    if who.site and case.site != who.site:
-        raise NoSuchCase("there is no such case")
-
-
 def _carry_out(desk: Desk, who: Who, case_id: str, act: Callable[[Who], Changed], sent: Opinion | None) -> Changed:
     """Do something to a case; in a thread."""
-    _check(desk, case_id, who)
+    check_owned(desk.service, case_id, who)
     try:
         return act(who)
     except Stale:
@@ -220,7 +199,8 @@ def _carry_out(desk: Desk, who: Who, case_id: str, act: Callable[[Who], Changed]
             case = find(session, case_id)
             wanted = select(Review.opinion).filter_by(case_id=case_id, revision=case.revision)
             stored = Opinion.model_validate(session.scalars(wanted).first() or {})
-        different = [] if sent is None else differences(sent, stored)
+            hidden = hides_models(desk.service, session, case, who)
+        different = [] if sent is None or hidden else differences(sent, stored)
         raise TurnedAway("stale", version=case.version, differences=different) from None
 
 
@@ -229,13 +209,3 @@ def _now(desk: Desk, case_id: str, version: int) -> Changed:
     with desk.service.database.read() as session:
         state: State = find(session, case_id).state  # type: ignore[assignment]
     return Changed(version=version, state=state)
-
-
-def _image(data: bytes, sha256: str) -> Response:
-    """An image with its true type, and a name that says nothing of the patient."""
-    kind, suffix = next(((kind, suffix) for start, kind, suffix in _KINDS if data.startswith(start)), ("", ""))
-    if not kind:
-        is_dicom = data[128:132] == b"DICM"
-        kind, suffix = ("application/dicom", ".dcm") if is_dicom else ("application/octet-stream", ".bin")
-    headers = {} if kind in _SHOWN else {"Content-Disposition": f'attachment; filename="{sha256[:16]}{suffix}"'}
-    return Response(data, media_type=kind, headers=headers)

@@ -1,0 +1,1 @@
+"""The forms in which signed cases leave: a file a form."""

@@ -1,0 +1,1 @@
+"""Narratives drafted by a language model that sees nothing but placeholders, and is not believed."""

@@ -1,0 +1,1 @@
+"""Shelf of pages: each file adds what a browser opens under its addresses."""

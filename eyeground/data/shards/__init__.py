@@ -1,0 +1,1 @@
+"""Prepared images in Parquet files of a few hundred megabytes, here or in an object store."""
