@@ -180,11 +180,8 @@ def test_int8_is_small_and_holds_no_image(bundles: dict[str, Path]) -> None:
 
 @needs_openvino
 def test_bf16_says_so_where_the_processor_has_none(bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    from eyeground.model.torch import feasible
-
-    monkeypatch.setattr(
-        feasible, "choose_precision", lambda wanted, *, device_type: wanted if wanted != "auto" else "fp32"
-    )
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(f"torch.cpu.{name}", lambda: False)
     torch = opened(bundles["vit"], "torch", "bf16", VIT)
     assert torch.description.endswith("this processor has no bf16: it is imitated, slower than fp32")
     # OpenVINO is asked in its own process, so the check is made of what it answers there.

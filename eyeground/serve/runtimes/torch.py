@@ -137,11 +137,17 @@ class TorchRuntime:
     ) -> None:
         from eyeground.model.torch.engine import TorchEngine
         from eyeground.model.torch.feasible import choose_precision
+        from eyeground.model.torch.packed import PackedNetwork, can_pack
 
-        self._engine: TorchEngine | None = TorchEngine(
+        self._network: TorchEngine | PackedNetwork | None
+        if precision == "bf16" and spec.vit and can_pack() and not accelerated(device):
+            self._network = PackedNetwork(spec, tensors, threads=threads)
+            self._description = self._network.description
+            return
+        self._network = TorchEngine(
             spec, tensors=tensors, device=device, precision="bf16" if precision == "bf16" else "fp32", threads=threads
         )
-        self._description = self._engine.description
+        self._description = self._network.description
         on_cpu = " on cpu" in self._description
         if precision == "bf16" and on_cpu and choose_precision("auto", device_type="cpu") != "bf16":
             self._description += "; this processor has no bf16: it is imitated, slower than fp32"
@@ -163,13 +169,13 @@ class TorchRuntime:
         Raises:
             RuntimeError: If it was closed.
         """
-        if self._engine is None:
+        if self._network is None:
             raise RuntimeError("this runtime was closed; open it again")
-        return self._engine.outputs(images)
+        return self._network.outputs(images)
 
     def close(self) -> None:
         """Let go of the network."""
-        self._engine = None
+        self._network = None
 
 
 def open_runtime(
