@@ -11,7 +11,7 @@ from eyeground.model.optimization import Optimization
 from eyeground.model.spec import MaeSpec, ModelSpec, SimclrSpec
 from eyeground.model.torch.engine import TorchEngine
 from eyeground.model.torch.pretraining import MaeEngine, SimclrEngine
-from eyeground.model.torch.stepping import Stepping
+from eyeground.model.torch.stepping import Stepping, length_of
 
 SPEC = ModelSpec("vit_demo_patch8", classes=3, image_px=16, drop_path=0.2, fc_norm_passes=2)
 
@@ -135,3 +135,15 @@ def test_what_does_not_go_with_it_is_refused_in_words() -> None:
         SimclrEngine(
             SimclrSpec("mobilenetv2_050", image_px=32), optimization=Optimization(step_in_backward=True), device="cpu"
         )
+
+
+@pytest.mark.parametrize("shape", [(1,), (7, 5), (600, 700), (4, 3, 5, 5)])
+def test_a_gradients_length_is_that_of_its_exact_sum(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(1)
+    gradient = 1e-3 * torch.randn(shape)
+    for each in (gradient, gradient.double(), gradient.mT if gradient.ndim > 1 else gradient):
+        exact = float(each.double().square().sum().sqrt())
+        assert float(length_of(each)) == pytest.approx(exact, rel=1e-5)
+    for bad in (float("inf"), float("nan")):
+        gradient.view(-1)[0] = bad
+        assert not bool(length_of(gradient).isfinite())

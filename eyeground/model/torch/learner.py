@@ -20,9 +20,10 @@ from eyeground.model.torch.allocator import keep_freed_memory
 from eyeground.model.torch.attention import write_out_attention
 from eyeground.model.torch.convnet import freeze_batch_norm
 from eyeground.model.torch.feasible import FABRIC_PRECISION, check_together, choose_precision
+from eyeground.model.torch.patch_product import multiply_patches
 from eyeground.model.torch.processes import fabric_of
 from eyeground.model.torch.sharding import parted_like, put_together
-from eyeground.model.torch.stepping import Stepping
+from eyeground.model.torch.stepping import Stepping, length_of
 
 
 class Learner:
@@ -85,6 +86,7 @@ class Learner:
             keep_freed_memory()  # but weights are parted to save memory
         if optimization is not None and (self.fabric.device.type, self.precision) == ("cpu", "bf16"):
             write_out_attention(network)
+            multiply_patches(network)
         self._frozen = frozen
         self._optimization = optimization or Optimization()
         self._layout = torch.channels_last if channels_last else torch.preserve_format
@@ -286,7 +288,7 @@ class Learner:
             kept = [norm for name, norm in self._stepping.norms.items() if name.startswith(prefix)]
         else:
             named = self.network.named_parameters()
-            kept = [p.grad for name, p in named if p.grad is not None and name.startswith(prefix)]
+            kept = [length_of(p.grad) for name, p in named if p.grad is not None and name.startswith(prefix)]
         norm = float(put_together(torch.nn.utils.get_total_norm(kept)).item()) if kept else 0.0
         scaler = getattr(self.fabric._precision, "scaler", None)
         return norm / float(scaler.get_scale()) if scaler else norm
