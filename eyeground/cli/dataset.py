@@ -23,6 +23,7 @@ from eyeground.data.task import Head
 from eyeground.data.verify import same_bytes, verify
 from eyeground.data.volumes import expand, slice_step
 from eyeground.images.read import Parcel
+from eyeground.model.processes import started
 
 SPLITS = ("train", "val", "test")
 Ready = Prepared | Shards
@@ -141,11 +142,8 @@ def open_manifest(
     read = []
     ready = prepared_sources(sources) if ready is None else ready
     for source in sources:
-        if source.path in ready:
-            read.append(ready[source.path].source(source.name))
-        else:
-            words = source.model_dump(include=set(DataSource.model_fields))
-            read.append(Source(**{**words, "name": source.name or source.path.name}))
+        words = {**source.model_dump(include=set(DataSource.model_fields)), "name": source.name or source.path.name}
+        read.append(ready[source.path].source(source.name) if source.path in ready else Source(**words))
     known = [ready[source.path] for source in sources if source.path in ready]
     if len(sources) == len(known) == 1:  # the order of the classes is kept where only it is meant
         classes, ordered = classes or known[0].classes, known[0].ordered if ordered is None else ordered
@@ -378,6 +376,7 @@ def read_images(
     pixels = PixelStore(
         crop_field=preprocessing.crop_field,
         store_px=preprocessing.store_px,
+        sharers=beside.neighbors if (beside := started()) else 1,
         prepared=[each.images for each in ready.values()],
     )
     kinds = Modalities(samples)

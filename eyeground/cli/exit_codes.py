@@ -22,13 +22,17 @@ EXIT_CODES = {
     "AuditBroken": FAILED,
     "PdfFailed": FAILED,
     "NotInTime": FAILED,
+    "LoaderLost": FAILED,
     "OutOfMemoryError": FAILED,
     "OSError": FAILED,
     "ShardsUnreachable": FAILED,
+    "CopiesFull": FAILED,
     "ClusterUnfit": FAILED,
     "WorkersLost": LOST,
     "ConfigError": BAD_INPUT,
     "DataProblems": BAD_INPUT,
+    "DoesNotFit": BAD_INPUT,
+    "GpuUnknown": BAD_INPUT,
     "ShardBroken": BAD_INPUT,
     "ImageRefused": BAD_INPUT,
     "WeightsRefused": BAD_INPUT,
@@ -70,4 +74,7 @@ def kind_of(error: BaseException) -> str | None:
     References:
         docs/run.md for the exit codes.
     """
+    # The processor's memory: torch's words for it have no class of their own.
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)):
+        return "OutOfMemoryError"
     return next((known.__name__ for known in type(error).__mro__ if known.__name__ in EXIT_CODES), None)

@@ -21,6 +21,7 @@ from eyeground.cli.results import Origin, headline_lines, judge
 from eyeground.cli.run_folder import check_folder, only_one, reserve_folder, stop_on_signal
 from eyeground.cli.trained import modality_of_weights, open_run
 from eyeground.cli.training import Parts, read_parts, train
+from eyeground.data.loader import LoaderLost
 from eyeground.data.modalities import mismatch
 from eyeground.model.objective import Objective
 from eyeground.model.processes import ALONE, Processes, ProcessLost
@@ -126,7 +127,7 @@ def carry_out(
     """
     check_alone(config, processes)
     started = time.monotonic()
-    before = Checkpoints(resume / "checkpoints").newest(parts=()) if resume else None
+    before = processes.together(lambda: Checkpoints(resume / "checkpoints").newest(parts=()) if resume else None)
     parts = read_parts(config, resume=resume, before=before, processes=processes)
     with ExitStack() as held:
         folder = processes.first(partial(_open_folder, config, name=name, resume=resume, parts=parts, held=held))
@@ -137,8 +138,8 @@ def carry_out(
             except Interrupted as error:
                 go_on = again or f"eyeground finetune --resume {shlex.quote(str(folder))}"
                 raise Interrupted(f"{error}. Go on with: {go_on}") from None
-            except ProcessLost as error:
-                raise ProcessLost(f"{error}: {kept_words(folder, verb='finetune')}") from error
+            except (ProcessLost, LoaderLost) as error:
+                raise type(error)(f"{error}; {kept_words(folder, verb='finetune')}") from error
             finally:
                 watcher.close()
         report = parts.weights_report

@@ -1,43 +1,45 @@
 """Work spread over Ray: this machine's, begun and ended by the command, or a cluster that runs already."""
 
-import logging
 import os
-import platform
 import re
+import secrets
 import socket
+import subprocess
+import sys
 import tempfile
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import version
 from itertools import islice
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import IO, Any, Final, NoReturn, TypeVar
 
 from eyeground.cli.config import ConfigError
-from eyeground.cli.exit_codes import kind_of
 from eyeground.data.spread import Spread, never
 
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
 
-_TRIES: Final = 3  # again, after the worker that had a share died
-_AHEAD: Final = 4  # shares a worker: enough that none waits for the driver
-_STORE_BYTES: Final = 2**27  # answers are small, and many machines have little shared memory
 _SOCKET_PATH_CHARS: Final = 40  # Ray puts some 65 characters behind it, and a socket's path has 107 at most
 _CONNECT_SECONDS: Final = 5.0
+_BEGIN_SECONDS: Final = 120.0  # Ray gives up some of its own attempts after 30, others after 60
+_END_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.5
-# Ray asks for these when it is imported.
-_QUIET: Final = {
+_DRIVER: Final = "from eyeground.cli.ray_driver import _serve; _serve()"
+_SETTINGS: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # would send the working folder, images and all, to the cluster
     "RAY_METRICS_EXPORT_ENABLED": "0",
     "RAY_DISABLE_DOCKER_CPU_WARNING": "1",
+    "RAY_task_oom_retries": "3",  # a worker ended for want of memory; Ray itself would try for ever
 }
+# Of our own Ray: what is slow to answer on this machine is not dead. Who dies closes its sockets, and that is seen.
+_PATIENCE: Final = {"RAY_health_check_timeout_ms": "600000", "RAY_worker_register_timeout_seconds": "600"}
 
 
 class ClusterUnfit(RuntimeError):
@@ -49,7 +51,7 @@ class ClusterUnfit(RuntimeError):
 
 
 class WorkersLost(RuntimeError):
-    """A share of the work whose workers died again and again.
+    """A share of the work whose workers died again and again, or a cluster that is gone.
 
     References:
         Our own.
@@ -76,7 +78,7 @@ def fanned_out(
         threads: Processor threads of a worker; 0 = one.
 
     Yields:
-        Who takes the work; None for nobody. Until the context ends, nothing reaches stdout.
+        Who takes the work; None for nobody.
 
     Raises:
         ConfigError: If the words do not go together.
@@ -98,57 +100,142 @@ def fanned_out(
         return
     if on != "ray" and not re.fullmatch(r"(ray://)?[^\s:/]+:\d{1,5}", on):
         raise ConfigError(f"--on {on}: give ray for this machine, or the address of a cluster: ray://host:port")
-    os.environ.update(_QUIET)
-    ray: Any = import_module("ray")
-    with ExitStack() as stack:
-        # Ray writes there that a worker died, where a program waits for one JSON line.
-        stack.enter_context(redirect_stdout(stack.enter_context(Path(os.devnull).open("w"))))
-        if on == "ray":
-            folder = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="ray-", dir=_short_folder(), ignore_cleanup_errors=True)
-            )
-            count = (workers or max(1, (os.cpu_count() or 1) // max(1, threads))) * max(1, threads)
-            place: dict[str, Any] = {
-                "address": "local",
-                "num_cpus": count,
-                "include_dashboard": False,
-                "object_store_memory": _STORE_BYTES,
-                "_temp_dir": folder,
-            }
-        else:
-            _reach(on)
-            place = {"address": on}
+    pickling: Any = import_module("ray").cloudpickle
+    if on != "ray":
+        _reach(on)
+    with _driver(on, workers=workers, device=device, threads=max(1, threads)) as driver:
+        yield _Workers(driver, pickling, tuple(map(str, reads)))
+
+
+@contextmanager
+def _driver(on: str, **wishes: Any) -> Iterator["_Driver"]:
+    """Begin the process that speaks with Ray, and end it."""
+    env = os.environ | _SETTINGS
+    if on == "ray":
+        # A token of its own: without one, others could use our Ray; left to itself, Ray writes one into the home.
+        env |= _PATIENCE | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    mine, its = Pipe()
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", dir=_short_folder(), ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryFile() as told,
+        mine,
+    ):
+        with its:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _DRIVER, str(its.fileno())],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=told, env=env, pass_fds=[its.fileno()],
+            )  # fmt: skip
+        hangs: tuple[type[BaseException], ...] = (BaseException,)  # then it waits in Ray for what may never come
         try:
-            stack.callback(ray.shutdown)
-            ray.init(**place, log_to_driver=False, logging_level=logging.CRITICAL)
-            there = ray.cluster_resources()
-        except Exception as error:
-            # Ray has a dozen kinds of error here, of its own, of gRPC and of the system.
-            told = str(error).strip().splitlines() or [type(error).__name__]
-            # Ray tells a token that is missing as a connection that does not come about.
-            token = (
-                "" if on == "ray" else "; if the cluster asks for a token, set RAY_AUTH_MODE=token and give Ray its own"
-            )
-            raise ClusterUnfit(f"--on {on}: Ray did not begin ({told[-1]}){token}") from error
-        gpus = int(device == "cuda" or (device == "auto" and there.get("GPU", 0) >= 1))
-        if gpus > there.get("GPU", 0):
-            raise ClusterUnfit(f"--on {on}: no node has a GPU; choose another device")
-        if there.get("CPU", 0) < max(1, threads):
-            raise ClusterUnfit(f"--on {on}: has {there.get('CPU', 0):g} cores, and a worker takes {max(1, threads)}")
-        yield _Workers(ray, on, most=workers, reads=tuple(map(str, reads)), gpus=gpus, cpus=max(1, threads))
+            driver = _Driver(on, mine, told)
+            driver.begin(folder=folder, **wishes)
+            hangs = (ClusterUnfit, WorkersLost)
+            yield driver
+        except hangs:
+            process.kill()  # what it began ends with it
+            raise
+        finally:
+            mine.close()  # tells it to end
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_SECONDS)
+            process.kill()
+            process.wait()
 
 
-@dataclass(frozen=True)
+@dataclass
+class _Driver:
+    """The process that speaks with Ray, as this one sees it.
+
+    Ray ends the process that uses it, without a word to Python, where its own processes die or do not answer.
+    """
+
+    on: str
+    connection: Connection
+    told: IO[bytes]
+    most: int = 1  # shares that are given out at a time
+    _number: int = 0
+    _answers: dict[int, tuple[str, Any]] = field(default_factory=dict)
+    _open: set[int] = field(default_factory=set)
+
+    def begin(self, **wishes: Any) -> None:
+        """Wait until Ray is there."""
+        try:
+            self.connection.send({"on": self.on, **wishes})
+            if not self.connection.poll(_BEGIN_SECONDS):
+                raise ClusterUnfit(f"--on {self.on}: did not answer as Ray does within {_BEGIN_SECONDS:.0f} s")
+            kind, words = self.connection.recv()
+        except (EOFError, OSError):
+            kind, words = "failed", f"Ray did not begin ({self._last_words()})"
+        if kind == "failed":
+            raise ClusterUnfit(f"--on {self.on}: {words}")
+        self.most = words
+
+    def keep(self, key: int, work: bytes) -> None:
+        """Send what all shares of some work need."""
+        self._send("work", key, work)
+
+    def ask(self, key: int, share: bytes) -> int:
+        """Give out a share, and its number."""
+        self._number += 1
+        self._open.add(self._number)
+        self._send("share", self._number, key, share)
+        return self._number
+
+    def answer(self, number: int, stop_wanted: Callable[[], bool]) -> tuple[str, Any] | None:
+        """Wait for the answer to a share; None if somebody wants to stop."""
+        while number not in self._answers:
+            try:
+                if self.connection.poll(_POLL_SECONDS):
+                    kind, of, content = self.connection.recv()
+                    if kind == "most":
+                        self.most = content
+                    elif of in self._open:
+                        self._answers[of] = kind, content
+            except (EOFError, OSError) as error:
+                self._gone(error)
+            if number not in self._answers and stop_wanted():
+                return None
+        self._open.discard(number)
+        return self._answers.pop(number)
+
+    def drop(self, numbers: Iterable[int]) -> None:
+        """Let shares be ended."""
+        for number in numbers:
+            self._open.discard(number)
+            self._answers.pop(number, None)
+            with suppress(OSError):
+                self.connection.send(("drop", number))
+
+    def _send(self, *message: object) -> None:
+        """Send a message; its answer comes later."""
+        try:
+            self.connection.send(message)
+        except OSError as error:
+            self._gone(error)
+
+    def _gone(self, error: Exception) -> NoReturn:
+        """Say that Ray has ended itself."""
+        raise WorkersLost(
+            f"--on {self.on}: Ray has ended itself ({self._last_words()}). What is done is kept where the command "
+            "keeps it: look for memory that is full, and run the command again"
+        ) from error
+
+    def _last_words(self) -> str:
+        """What Ray wrote before it died, without the place in its code."""
+        self.told.seek(0)
+        said = self.told.read().decode(errors="replace").splitlines()
+        lines = [line for line in said if line.strip() and ":info_message:" not in line]
+        return re.sub(r"^\[[^]]*\] \S+: ", "", lines[-1]) if lines else "it said nothing"
+
+
+@dataclass
 class _Workers:
     """Ray's workers, as ``Spread`` has it."""
 
-    ray: Any
-    on: str
-    most: int
+    driver: _Driver
+    pickling: Any
     reads: tuple[str, ...]
-    gpus: int
-    cpus: int
-    _sent: dict[int, tuple[object, Any]] = field(default_factory=dict)  # work that travelled: by its id, with itself
+    _sent: dict[int, object] = field(default_factory=dict)  # work that travelled, by its id
 
     def __call__(
         self,
@@ -159,141 +246,51 @@ class _Workers:
         stop_wanted: Callable[[], bool] = never,
     ) -> Iterator[_Answer]:
         if id(work) not in self._sent:
-            mine = _Work(work, str(Path.cwd()), self.reads, version("eyeground"), self.on)
-            self._sent[id(work)] = (work, self.ray.put(mine))
-        # In a list: Ray would otherwise bring the work itself to every share, not once to every worker.
-        kept = [self._sent[id(work)][1]]
-        do = self.ray.remote(
-            name="share", num_cpus=self.cpus, num_gpus=self.gpus, max_retries=_TRIES, max_calls=0
-        )(_do_share)  # fmt: skip
+            terms = {"on": self.driver.on, "folder": str(Path.cwd()), "reads": self.reads}
+            terms["version_there"] = version("eyeground")
+            self.driver.keep(id(work), self.pickling.dumps((terms, self.pickling.dumps(work))))
+            self._sent[id(work)] = work
         queue = iter(items)
-        waiting: deque[Any] = deque()
+        waiting: deque[int] = deque()
+        stop: Callable[[], bool] = never
         try:
             while True:
-                most = self._most_waiting()
-                while len(waiting) < most and (some := list(islice(queue, share))):
-                    waiting.append(do.remote(kept, some))
-                if not waiting:
-                    return
-                answers = self._answers(waiting[0], stop_wanted)
-                if answers is None:
+                while len(waiting) < self.driver.most and (some := list(islice(queue, share))):
+                    waiting.append(self.driver.ask(id(work), self.pickling.dumps(some)))
+                if not waiting or stop() or (found := self.driver.answer(waiting[0], stop_wanted)) is None:
                     return
                 waiting.popleft()
-                yield from answers
+                yield from self._read(*found)
+                stop = stop_wanted
         finally:
-            for left in waiting:
-                with suppress(Exception):  # the cluster may be gone
-                    self.ray.cancel(left, force=True)
+            self.driver.drop(waiting)
 
-    def _most_waiting(self) -> int:
-        """How many shares are given out: a few for each worker, or one where their number is limited."""
-        if self.most and self.on != "ray":
-            return self.most
-        there = self.ray.cluster_resources()
-        slots = there.get("CPU", 1) // self.cpus
-        if self.gpus:
-            slots = min(slots, there.get("GPU", 1))
-        return _AHEAD * max(1, int(slots))
-
-    def _answers(self, share: Any, stop_wanted: Callable[[], bool]) -> list[Any] | None:
-        """Wait for a share; None if somebody wants to stop."""
-        errors = self.ray.exceptions
-        try:
-            while not self.ray.wait([share], timeout=_POLL_SECONDS)[0]:
-                if stop_wanted():
-                    return None
-            found = self.ray.get(share)
-        except errors.RayTaskError as error:
-            raise ClusterUnfit(
-                f"--on {self.on}: a worker cannot begin ({error.cause or error}); install the same eyeground on every "
-                "node"
-            ) from error
-        except (errors.RayError, ConnectionError) as error:
+    def _read(self, kind: str, content: Any) -> list[Any]:
+        """Take an answer out of its wrapping, or raise what went wrong."""
+        on = self.driver.on
+        if kind == "lost":
             raise WorkersLost(
-                f"--on {self.on}: the workers of a share died {_TRIES + 1} times, or the cluster is gone "
-                f"({type(error).__name__}). What is done is kept where the command keeps it: look for memory that is "
-                "full, and run the command again"
-            ) from error
-        if isinstance(found, _Failure):
-            raise found.error()
-        return list(found)
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What a worker needs to begin."""
-
-    work: Callable[[Any], Any]
-    folder: str
-    reads: tuple[str, ...]
-    version: str
-    on: str
-
-    def begin(self) -> Callable[[Any], Any]:
-        """Look around on the node, and give the work."""
-        from eyeground.cli.console import console
-
-        node = platform.node()
-        if (own := version("eyeground")) != self.version:
-            raise ClusterUnfit(f"--on {self.on}: node {node} has eyeground {own}, here is {self.version}")
-        with suppress(OSError):  # then only whole paths are found, and the others are named
-            os.chdir(self.folder)
-        unseen = [path for path in self.reads if not os.access(Path(self.folder, path), os.R_OK)]
-        if unseen:
-            raise ClusterUnfit(
-                f"--on {self.on}: node {node} cannot read {', '.join(unseen)}; images, models and results must lie on "
-                "a file system that all nodes share, under the same path"
+                f"--on {on}: {content}. What is done is kept where the command keeps it: look for memory that is full, "
+                "and run the command again"
             )
-        console.quiet = True  # names of files must not reach Ray's logs
-        return self.work
+        if kind == "unfit":
+            raise ClusterUnfit(
+                f"--on {on}: a worker cannot begin ({content}); install the same eyeground on every node"
+            )
+        kind, *found = self.pickling.loads(content)
+        if kind == "error":
+            raise _put_together(*found)
+        return list(found[0])
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """An error of the work itself: it is no death of a worker, so it is not tried again, and Ray does not log it."""
-
-    kind: type[Exception]
-    given: tuple[Any, ...]
-    args: tuple[Any, ...]
-    known: dict[str, Any]
-
-    @classmethod
-    def of(cls, error: Exception) -> "_Failure":
-        """Take an error apart: many cannot be pickled, for they are made from other words than they keep."""
-        if kind_of(error) is None:  # a fault of ours: where it happened is told too
-            error.add_note("on a worker:\n" + "".join(traceback.format_tb(error.__traceback__)))
-        # An OSError keeps its file out of args, and gives it here.
-        reduced = error.__reduce__()
-        return cls(type(error), reduced[1] if isinstance(reduced, tuple) else (), error.args, vars(error).copy())
-
-    def error(self) -> Exception:
-        """Give the error as the worker raised it."""
-        made = self.kind.__new__(self.kind, *self.given)
-        made.args = self.args
-        vars(made).update(self.known)
-        return made
-
-
-# What this worker does, by the name of what Ray keeps: a network is made once a worker.
-_HELD: dict[str, Callable[[Any], Any]] = {}
-
-
-def _do_share(kept: list[Any], share: list[Any]) -> list[Any] | _Failure:
-    """Do a share, on a worker."""
-    import ray
-
-    name = kept[0].hex()
-    if name not in _HELD:
-        _HELD.clear()
-        given = ray.get(kept[0])
-        try:
-            _HELD[name] = given.begin()
-        except Exception as error:  # noqa: BLE001 - goes to the driver
-            return _Failure.of(error)
-    try:
-        return [_HELD[name](item) for item in share]
-    except Exception as error:  # noqa: BLE001 - goes to the driver
-        return _Failure.of(error)
+def _put_together(
+    kind: type[Exception], given: tuple[Any, ...], args: tuple[Any, ...], known: dict[str, Any]
+) -> Exception:
+    """Give an error as the worker raised it."""
+    made = kind.__new__(kind, *given)
+    made.args = args
+    vars(made).update(known)
+    return made
 
 
 def _short_folder() -> str | None:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def _make(init: Initialization, settings: PretrainConfig, place: Path, stop_want
             return
         resume = place
     tell(f"pretrain {init.name}")
-    _, health = pretrain_run(settings, name=slug(init.name), resume=resume, stop_wanted=stop_wanted)
+    _, health = pretrain_run(settings, name=slug(init.name), resume=resume, stop=lambda: nullcontext(stop_wanted))
     if health.must_stop:
         raise TrainingFailed(f"{init.name}: pre-training has {health.status}. {health.reasons[-1]}")
 

@@ -4,26 +4,30 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from eyeground.cli.config import ConfigError, RunConfig
 from eyeground.cli.exit_codes import INTERRUPTED, LOST
+from eyeground.data.sample import Sample
 from eyeground.model.processes import ALONE, Processes, ProcessLost, started
+from eyeground.model.weights import Tensors
 from eyeground.train.checkpoint import Checkpoints
 
 # Where the first process writes the run's folder down, for the process that started it to tell.
 _NOTE = "EYEGROUND_FOLDER_NOTE"
 
 
-def launched(config: RunConfig, *, verb: str) -> bool:
+def launched(config: RunConfig, *, verb: str, resume: Path | None = None) -> bool:
     """Start this command again in as many processes as the configuration wants, unless that has been done.
 
     Args:
         config: The checked configuration.
         verb: The command.
+        resume: Folder of the run that it goes on with; None = a new one.
 
     Returns:
         Whether they have done the work; False = it is this process's to do.
@@ -49,7 +53,7 @@ def launched(config: RunConfig, *, verb: str) -> bool:
         with _environment(count, note):
             words = [sys.executable, "-m", "eyeground", *sys.argv[1:]]
             failed = run_processes(words, count=count, scratch=Path(scratch))
-        folder = Path(note.read_text(encoding="utf-8")) if note.is_file() else None
+        folder = Path(note.read_text(encoding="utf-8")) if note.is_file() else resume
     if failed is None:
         raise SystemExit(INTERRUPTED)
     if failed:
@@ -66,7 +70,9 @@ def _environment(count: int, note: Path) -> Iterator[None]:
     """Variables that the processes are started with, set inside the block."""
     # Each would otherwise take all cores, and wait for the others' threads.
     threads = str(max(1, len(os.sched_getaffinity(0)) // count))
-    more = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads), _NOTE: str(note)}
+    # All are on this machine: what they say goes no further, whatever address its name leads to.
+    wanted = {"OMP_NUM_THREADS": threads, "GLOO_SOCKET_IFNAME": "lo"}
+    more = {name: os.environ.get(name, value) for name, value in wanted.items()} | {_NOTE: str(note)}
     before = {name: os.environ.get(name) for name in more}
     os.environ.update(more)
     try:
@@ -150,7 +156,7 @@ def joined(config: RunConfig) -> Iterator[Processes]:
         The processes; this one alone where no others were started.
 
     Raises:
-        ConfigError: If the devices are not to be had, or the engine is for one process.
+        ConfigError: If the devices are not to be had, or another process was given another configuration.
         SystemExit: In a process that need not say so, or that misses another.
 
     Example:
@@ -173,11 +179,70 @@ def joined(config: RunConfig) -> Iterator[Processes]:
         raise SystemExit(0) if silent else ConfigError(str(error)) from error
     console.quiet = processes.rank > 0
     try:
+        check_same(processes, "settings", config.model_dump_json)
         yield processes
     except ProcessLost as error:
         if _NOTE in os.environ:  # who started it knows which one was lost, and says so
             raise SystemExit(LOST) from error
         raise
+
+
+def check_same(processes: Processes, what: str, words: Callable[[], str]) -> None:
+    """Refuse to train together on different things, as when a machine has another copy of a file by the same name.
+
+    Args:
+        processes: Who trains.
+        what: What they are, for people.
+        words: Those of this process, equal words = the same thing; asked only where there are others.
+
+    Raises:
+        ConfigError: If another process has something else than the first.
+
+    Example:
+        >>> check_same(ALONE, "images", lambda: "asked of nobody")
+
+    References:
+        Our own.
+    """
+    if processes.world == 1:
+        return
+    told = processes.every(words())
+    others = [str(rank + 1) for rank, each in enumerate(told) if each != told[0]]
+
+    def refuse() -> None:
+        if others:
+            raise ConfigError(
+                f"process {', '.join(others)} of {processes.world} has other {what} than the first: let every machine "
+                "see the same files by the same names"
+            )
+
+    processes.together(refuse)
+
+
+def print_of(samples: Iterable[Sample], hashes: Mapping[str, str], tensors: Tensors | None) -> str:
+    """Make one line of all that a training reads.
+
+    Args:
+        samples: The images in order, with their splits and labels.
+        hashes: Hash of each image's bytes, by sample id.
+        tensors: Starting weights; None = random.
+
+    Returns:
+        64 hex digits; others if anything differs.
+
+    Example:
+        >>> print_of([], {}, None) == print_of([], {}, {})
+        True
+
+    References:
+        SHA-256, FIPS 180-4.
+    """
+    found = sha256()
+    for sample in samples:
+        found.update(repr((sample.id, sample.split, sample.label, sample.values, hashes.get(sample.id))).encode())
+    for name, array in sorted((tensors or {}).items()):
+        found.update(name.encode() + array.tobytes())
+    return found.hexdigest()
 
 
 def check_alone(config: RunConfig, processes: Processes) -> None:

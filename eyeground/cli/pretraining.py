@@ -5,7 +5,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from eyeground.atomic_file import write_whole
 from eyeground.cli.config import FREE_KEYS, ConfigError
 from eyeground.cli.config_file import dump_config
 from eyeground.cli.console import TrainingWatcher, answer, tell
-from eyeground.cli.launching import check_alone, joined, kept_words, note_folder
+from eyeground.cli.launching import check_alone, check_same, joined, kept_words, note_folder, print_of
 from eyeground.cli.neighbors import judge_by_neighbors
 from eyeground.cli.pretrain_config import PretrainConfig
 from eyeground.cli.pretrained_pictures import draw_learning, draw_map, draw_reconstructions
@@ -30,7 +30,7 @@ from eyeground.cli.run_folder import check_folder, only_one, reserve_folder, sto
 from eyeground.cli.trained import modality_of_weights
 from eyeground.cli.unlabelled import Unlabelled, open_unlabelled
 from eyeground.data.augment import Augmentation, training_transform
-from eyeground.data.loader import EvaluationImages
+from eyeground.data.loader import EvaluationImages, LoaderLost
 from eyeground.data.modalities import mismatch
 from eyeground.data.order import order_of
 from eyeground.data.preprocessing import Preprocessing
@@ -72,8 +72,8 @@ def run_pretraining(config: PretrainConfig, *, name: str, resume: Path | None, a
         Our own.
     """
     started = time.monotonic()
-    with joined(config) as processes, stop_on_signal() as stop_wanted:
-        folder, health = pretrain_run(config, name=name, resume=resume, stop_wanted=stop_wanted, processes=processes)
+    with joined(config) as processes:
+        folder, health = pretrain_run(config, name=name, resume=resume, processes=processes)
     verdict = {"status": health.status, "reasons": health.reasons}
     answer(
         {"run": str(folder), "seconds": round(time.monotonic() - started, 1), "health": verdict},
@@ -94,7 +94,7 @@ def pretrain_run(
     *,
     name: str,
     resume: Path | None,
-    stop_wanted: Callable[[], bool],
+    stop: Callable[[], AbstractContextManager[Callable[[], bool]]] = stop_on_signal,
     processes: Processes = ALONE,
 ) -> tuple[Path, Health]:
     """Carry out one pre-training into its folder.
@@ -103,7 +103,7 @@ def pretrain_run(
         config: The checked configuration.
         name: Name of the run where the configuration gives no folder.
         resume: Folder of an interrupted run to go on with; None = a new run.
-        stop_wanted: True = save and stop.
+        stop: Watches for the wish to stop while the network is trained.
         processes: Who trains; the first alone writes.
 
     Returns:
@@ -120,11 +120,12 @@ def pretrain_run(
     check_alone(config, processes)
     if resume is None:
         processes.together(lambda: check_folder(config.out, verb="pretrain"))
-    before = Checkpoints(resume / "checkpoints").newest(parts=()) if resume else None
+    before = processes.together(lambda: Checkpoints(resume / "checkpoints").newest(parts=()) if resume else None)
     parts = _prepare(config, resume=resume, before=before, processes=processes)
     with ExitStack() as held:
         folder = processes.first(lambda: _open_folder(config, name=name, resume=resume, parts=parts, held=held))
-        progress, health = _train(config, folder, parts, stop_wanted)
+        with stop() as stop_wanted:
+            progress, health = _train(config, folder, parts, stop_wanted)
         record: dict[str, Any] = {
             "status": health.status,
             "reasons": health.reasons,
@@ -204,6 +205,7 @@ def _prepare(config: PretrainConfig, *, resume: Path | None, before: Checkpoint 
     preprocessing, augmentation = preprocessing_of(config), augmentation_of(config)
     # Apart: one machine may read for longer than another, and those that build exchange words.
     spec, tensors, images = processes.together(lambda: _read(config, resume=resume, before=before, processes=processes))
+    check_same(processes, "images or weights", lambda: print_of(images.samples, images.sha256, tensors))
     folded = tensors is not None and has_folded_batch_norm(canonical(tensors))
     frozen = config.batch_norm == "frozen" or (config.batch_norm == "auto" and folded)
     precision = config.precision
@@ -385,7 +387,7 @@ def _train(
         )
     except Interrupted as error:
         raise Interrupted(f"{error}. Go on with: eyeground pretrain --resume {shlex.quote(str(folder))}") from None
-    except ProcessLost as error:
-        raise ProcessLost(f"{error}: {kept_words(folder, verb='pretrain')}") from error
+    except (ProcessLost, LoaderLost) as error:
+        raise type(error)(f"{error}; {kept_words(folder, verb='pretrain')}") from error
     finally:
         watcher.close()

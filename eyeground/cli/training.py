@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from eyeground.cli.config import ConfigError
 from eyeground.cli.dataset import SPLITS, Dataset, open_dataset
 from eyeground.cli.finetune_config import FinetuneConfig
+from eyeground.cli.launching import check_same, print_of
 from eyeground.cli.objective import SAMPLING, heads_of, objective_of, task_of
 from eyeground.cli.prediction import by_volume
 from eyeground.cli.recipe import (
@@ -101,6 +102,7 @@ def read_parts(
     """
     # Apart: one machine may read for longer than another, and those that build exchange words.
     tensors, dataset = processes.together(lambda: _read(config, resume=resume, before=before, processes=processes))
+    check_same(processes, "images, labels or weights", lambda: print_of(dataset.samples, dataset.sha256, tensors))
     return processes.together(lambda: build_parts(config, dataset, tensors=tensors, before=before, processes=processes))
 
 

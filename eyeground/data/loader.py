@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,10 @@ from eyeground.data.sample import Sample
 from eyeground.data.shards.order import order_for
 
 Order = Callable[[int], NDArray[np.int64]]  # epoch, from 0 -> numbers of its samples
+
+
+class LoaderLost(RuntimeError):
+    """A loader process has ended; what it was to draw will not come."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +171,36 @@ def training_batches(
     for images, truth in loader:
         yield Batch(images.numpy(), truth.numpy(), *divmod(position, per_epoch))
         position += 1
+
+
+@contextmanager
+def missing_loaders() -> Iterator[None]:
+    """Say in our words that a loader process has ended, wherever in the block torch's signal handler notices it.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        LoaderLost: If one has, with torch's words on how.
+
+    Example:
+        >>> with missing_loaders():
+        ...     raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+        Traceback (most recent call last):
+        eyeground.data.loader.LoaderLost: a loader process has ended (DataLoader worker (pid 7) is killed by signal: ...
+
+    References:
+        torch.utils.data: its handler of SIGCHLD raises a plain RuntimeError between any two instructions.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise LoaderLost(
+            f"a loader process has ended ({str(error).strip().rstrip('.')}); the system kills them when memory runs "
+            "out: set workers to fewer, or make the memory in /dev/shm larger"
+        ) from error
 
 
 def _ignore_signals(worker: int) -> None:

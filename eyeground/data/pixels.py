@@ -29,6 +29,7 @@ class PixelStore:
         crop_field: Crop photographs to their field of view.
         store_px: Shrink the short side to at most this, 0 = keep. Unit: px.
         limit_bytes: Greatest size of what is kept; None = a quarter of the machine's free memory.
+        sharers: Processes on this machine that each keep as much: they have that quarter together.
         prepared: Folders whose images are cropped and shrunk already; they are taken as they are, like all from shards.
 
     Example:
@@ -41,12 +42,18 @@ class PixelStore:
     """
 
     def __init__(
-        self, *, crop_field: bool, store_px: int, limit_bytes: int | None = None, prepared: Collection[Path] = ()
+        self,
+        *,
+        crop_field: bool,
+        store_px: int,
+        limit_bytes: int | None = None,
+        sharers: int = 1,
+        prepared: Collection[Path] = (),
     ) -> None:
         self._prepared = frozenset(prepared)
         self._crop_field = crop_field
         self._store_px = store_px
-        self._limit_bytes = _quarter_of_free_memory() if limit_bytes is None else limit_bytes
+        self._limit_bytes = _quarter_of_free_memory() // sharers if limit_bytes is None else limit_bytes
         self._kept: dict[str, NDArray[np.uint8]] = {}
         self._bytes = 0
 

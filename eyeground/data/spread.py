@@ -70,7 +70,7 @@ def here(
         share: Not used.
         stop_wanted: Asked before each item but the first.
 
-    Yields:
+    Returns:
         The answers, in the order of the items.
 
     Example:
@@ -80,10 +80,7 @@ def here(
     References:
         Our own.
     """
-    for number, item in enumerate(items):
-        if number and stop_wanted():
-            return
-        yield work(item)
+    return _until_stopped(map(work, items), stop_wanted)
 
 
 def in_threads(workers: int = 0) -> Spread:
@@ -110,10 +107,14 @@ def in_threads(workers: int = 0) -> Spread:
         share: int = 1,
         stop_wanted: Callable[[], bool] = never,
     ) -> Iterator[_Answer]:
-        answers = ahead(items, work, workers=workers)
-        for answer in answers:
-            yield answer
-            if stop_wanted():
-                return
+        return _until_stopped(ahead(items, work, workers=workers), stop_wanted)
 
     return spread
+
+
+def _until_stopped(answers: Iterable[_Answer], stop_wanted: Callable[[], bool]) -> Iterator[_Answer]:
+    """Give answers until somebody wants to stop."""
+    for answer in answers:
+        yield answer
+        if stop_wanted():
+            return

@@ -51,6 +51,11 @@ class Started:
         """Which one it is, for people."""
         return f"process {self.rank + 1} of {self.world}"
 
+    @property
+    def neighbors(self) -> int:
+        """How many there are on each machine, this one counted."""
+        return max(1, self.world // max(1, self.nodes))
+
 
 def started() -> Started | None:
     """Find out whether torchrun or srun has started this process, perhaps with others.
@@ -71,8 +76,8 @@ def started() -> Started | None:
 
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return Started("torchrun", *map(number, ("RANK", "LOCAL_RANK", "WORLD_SIZE", "GROUP_WORLD_SIZE")))
-    # A batch script, or a shell of salloc, has SLURM's other variables but is one process of a larger allocation.
-    if "SLURM_STEP_NUM_TASKS" in os.environ and "SLURM_PROCID" in os.environ:
+    # A batch script, or a shell of salloc or of srun --pty, is one process of an allocation, and may start others.
+    if number("SLURM_STEP_NUM_TASKS") > 1 and "SLURM_PROCID" in os.environ:
         names = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES")
         return Started("slurm", *map(number, names))
     return None

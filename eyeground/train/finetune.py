@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyeground.data.augment import Augmentation, draws, mix
-from eyeground.data.loader import EvaluationImages, training_batches
+from eyeground.data.loader import EvaluationImages, missing_loaders, training_batches
 from eyeground.data.order import in_pairs
 from eyeground.data.pixels import PixelSource
 from eyeground.data.preprocessing import Preprocessing
@@ -192,6 +192,7 @@ def finetune(
         Interrupted: If it was asked to stop.
         TrainingFailed: If the loss is not finite.
         CheckpointError: If a checkpoint cannot be written.
+        LoaderLost: If a loader process has ended.
 
     References:
         Zhou et al., Nature 2023.
@@ -262,6 +263,7 @@ def finetune(
         processes=processes,
     )
     try:
-        return run(parts)
+        with missing_loaders():
+            return run(parts)
     finally:
         journal.close()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from eyeground.data.augment import Augmentation
-from eyeground.data.loader import EvaluationImages, training_batches
+from eyeground.data.loader import EvaluationImages, missing_loaders, training_batches
 from eyeground.data.pixels import PixelSource
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.sample import Sample
@@ -85,6 +85,7 @@ def pretrain(
         Interrupted: If it was asked to stop.
         TrainingFailed: If the checkpoint there belongs to another run.
         CheckpointError: If a checkpoint cannot be written.
+        LoaderLost: If a loader process has ended.
 
     References:
         He et al., CVPR 2022; Chen et al., ICML 2020.
@@ -151,7 +152,8 @@ def pretrain(
     )
     progress = Progress(steps_per_epoch=steps_per_epoch)
     try:
-        progress = run(parts)
+        with missing_loaders():
+            progress = run(parts)
     except NotWell:
         newest = parts.checkpoints.newest(parts=())
         progress = Progress(**newest.progress) if newest else progress

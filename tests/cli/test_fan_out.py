@@ -2,10 +2,15 @@
 
 import os
 import signal
+import socket
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +26,6 @@ from eyeground.data.spread import Spread, here, in_threads
 from eyeground.images.refusal import ImageRefused
 
 ray = pytest.importorskip("ray")
-# Where the machine is overloaded Ray ends the process that asked it, and with it all tests there.
-pytestmark = pytest.mark.slow
 # What a test defines travels to the workers itself: they need not find the tests.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -77,11 +80,8 @@ def in_order(spread: Spread, shelf: Path) -> bool:
 
 def by_arrival(items: Iterable[Any], work: Callable[[Any], Any], **_: object) -> Iterator[Any]:
     """The fault: answers are given out as they arrive."""
-    do = ray.remote(lambda item: work(item))
-    waiting = [do.remote(item) for item in items]
-    while waiting:
-        [first], waiting = ray.wait(waiting)
-        yield ray.get(first)
+    with ThreadPoolExecutor(2) as pool:
+        yield from (done.result() for done in as_completed([pool.submit(work, item) for item in items]))
 
 
 def test_answers_come_in_the_order_of_the_items_and_a_spread_by_arrival_is_caught(
@@ -145,7 +145,7 @@ def test_an_error_of_the_work_is_the_one_of_here_and_not_tried_again(
             raise error
         return number
 
-    found = []
+    found: list[int] = []
     with pytest.raises(type(error)) as caught:
         found.extend(spread([0, 1, 2], fail))
     assert type(caught.value) is type(error)
@@ -153,6 +153,31 @@ def test_an_error_of_the_work_is_the_one_of_here_and_not_tried_again(
     assert vars(caught.value) == vars(error)
     assert found == [0]
     assert (tmp_path / "tries").read_text() == "x"
+
+
+def test_what_cannot_travel_is_told(spread: Spread) -> None:
+    def fail(number: int) -> object:
+        if number:
+            error = KeyError("no such column")
+            error.lock = threading.Lock()  # type: ignore[attr-defined]
+            raise error
+        return threading.Lock()
+
+    with pytest.raises(TypeError, match=r"cannot pickle '_thread\.lock' object") as caught:
+        list(spread([0], fail))
+    assert "on a worker:" in caught.value.__notes__[0]
+    with pytest.raises(RuntimeError, match=r"(?s)on a worker, .*in fail.*KeyError: 'no such column'"):
+        list(spread([1], fail))
+
+
+def test_a_wish_to_stop_is_heard_however_fast_answers_come(spread: Spread) -> None:
+    def full(found: list[int]) -> bool:
+        return len(found) >= 3
+
+    for each in (spread, here, in_threads(2)):
+        found: list[int] = []
+        found.extend(each(range(50), abs, stop_wanted=partial(full, found)))
+        assert found == [0, 1, 2], each
 
 
 def test_a_wish_to_stop_ends_at_once_and_what_runs_is_ended(spread: Spread, tmp_path: Path) -> None:
@@ -163,7 +188,9 @@ def test_a_wish_to_stop_ends_at_once_and_what_runs_is_ended(spread: Spread, tmp_
             (tmp_path / f"done-{number}").touch()
         return number
 
-    found = list(spread(range(4), slow, stop_wanted=lambda: (tmp_path / "begun-1").exists()))
+    found: list[int] = []
+    answers = spread(range(4), slow, stop_wanted=lambda: bool(found) and (tmp_path / "begun-1").exists())
+    found.extend(answers)
     assert found == [0]
     assert list(spread([5], lambda number: number)) == [5]  # the workers are free again
     assert not list(tmp_path.glob("done-*"))
@@ -180,7 +207,7 @@ def test_workers_stand_where_the_command_stands(
 def test_a_node_that_does_not_see_the_images_is_named(spread: Spread, tmp_path: Path) -> None:
     assert isinstance(spread, fan_out._Workers)
     (tmp_path / "there").touch()
-    blind = replace(spread, reads=(str(tmp_path / "there"), "no/such/folder"), _sent={})
+    blind = fan_out._Workers(spread.driver, spread.pickling, (str(tmp_path / "there"), "no/such/folder"))
     with pytest.raises(ClusterUnfit, match=rf"node {os.uname().nodename} cannot read no/such/folder; .* share"):
         list(blind([1], lambda number: number))
 
@@ -189,6 +216,54 @@ def test_a_node_with_another_version_is_named(spread: Spread, monkeypatch: pytes
     monkeypatch.setattr(fan_out, "version", lambda name: "9.9")
     with pytest.raises(ClusterUnfit, match=r"has eyeground .*, here is 9\.9"):
         list(spread([1], lambda number: number))
+
+
+def raylets() -> set[int]:
+    """Servers of each Ray that this process began."""
+    told = subprocess.run(["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    rows = [(int(pid), int(parent), args) for pid, parent, args in (r.split(None, 2) for r in told.splitlines()[1:])]
+    drivers = {pid for pid, parent, args in rows if parent == os.getpid() and "ray_driver" in args}
+    return {pid for pid, parent, args in rows if parent in drivers and args.split()[0].endswith("/raylet")}
+
+
+@dataclass
+class Lasting:
+    """Takes a while; tells that it has begun."""
+
+    notes: Path
+
+    def __call__(self, number: int) -> int:
+        (self.notes / str(number)).touch()
+        time.sleep(60 * (number > 0))
+        return number
+
+
+def one_answer_then_no_ray(notes: Path, found: list[int]) -> None:
+    """Work on a Ray that is killed behind the first answer."""
+    others = raylets()
+    with fanned_out("ray", workers=1) as mine:
+        assert mine is not None
+        [raylet] = raylets() - others
+        # Nobody else can use it, though its ports are open.
+        assert b"RAY_AUTH_MODE=token" in Path(f"/proc/{raylet}/environ").read_bytes()
+        answers = mine(range(3), Lasting(notes))
+        found.append(next(answers))
+        os.kill(raylet, signal.SIGKILL)
+        found.extend(answers)
+
+
+@pytest.mark.slow
+def test_where_ray_itself_dies_it_is_told_and_the_command_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # where Ray would write a token
+    before, others, found = dict(os.environ), raylets(), list[int]()
+    with pytest.raises(WorkersLost, match=r"--on ray: .*What is done is kept.*run the command again"):
+        one_answer_then_no_ray(tmp_path, found)
+    assert found == [0]
+    assert raylets() == others
+    assert not (tmp_path / ".ray").exists()
+    assert dict(os.environ) == before
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
@@ -217,11 +292,25 @@ def test_words_that_do_not_go_together_are_refused(
 def test_a_cluster_that_is_not_there_is_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray was asked"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("Ray was asked"))
     assert run(monkeypatch, "doctor", tmp_path, "--on", "ray://127.0.0.1:1") == 1
     told = capsys.readouterr().err
     assert "--on ray://127.0.0.1:1: nobody answers there" in told
     assert "Check the address" in told
+
+
+def test_what_is_no_ray_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fan_out, "_BEGIN_SECONDS", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        for on in (place, f"ray://{place}"):
+            begun = time.monotonic()
+            with (
+                pytest.raises(ClusterUnfit, match=rf"--on {on}: did not answer as Ray does within 2 s"),
+                fanned_out(on),
+            ):
+                pytest.fail("there was none")
+            assert time.monotonic() - begun < 20
 
 
 def test_without_ray_it_is_said_what_to_install(

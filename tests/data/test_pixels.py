@@ -88,3 +88,13 @@ def test_what_is_kept_is_what_is_read_again(tmp_path: Path) -> None:
     read_again = store(128)(sample)
     (tmp_path / "a.jpg").unlink()
     np.testing.assert_array_equal(kept(sample), read_again)
+
+
+def test_processes_of_one_machine_keep_no_more_than_one_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eyeground.data.pixels._quarter_of_free_memory", lambda: 8 * 16 * 16 * 3)
+    image = parcel(np.zeros((16, 16, 3), np.uint8))
+    for sharers, kept in ((1, 8), (4, 2)):
+        shelf = PixelStore(crop_field=False, store_px=0, sharers=sharers)
+        for number in range(9):
+            shelf.keep(Sample(f"{number}.png", Path(), 0, "p"), image)
+        assert len(shelf._kept) == kept

@@ -1,16 +1,16 @@
 """The commands that Ray's workers serve: the same bytes as here, although one of the workers is killed half-way."""
 
 import hashlib
-import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,6 @@ from tests.flow.test_compare import write_configs
 
 Call = Callable[..., Answer]
 ray = pytest.importorskip("ray")
-# Where the machine is overloaded Ray ends the process that asked it, and with it all tests there.
-pytestmark = pytest.mark.slow
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
@@ -66,8 +64,7 @@ def deadly(workers: Spread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
         @contextmanager
         def lent(where: str | None, **_: object) -> Iterator[Any]:
-            with redirect_stdout(io.StringIO()):  # as the real one does
-                yield spread if where else None
+            yield spread if where else None
 
         monkeypatch.setattr(f"eyeground.cli.{module}.fanned_out", lent)
         return killed
@@ -94,6 +91,20 @@ def test_doctor_finds_the_same(eyeground: Call, deadly: Callable[..., Path], pha
     assert (tmp_path / "there.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
     assert there.out.replace("/there.", "/here.") == here.out
     assert len(json.loads(here.out)["findings"]) > 0
+
+
+def test_shards_are_read_there_too(
+    eyeground: Call, deadly: Callable[..., Path], phantoms: Path, tmp_path: Path
+) -> None:  # fmt: skip
+    table = ["--table", phantoms / "labels.csv", "--group-column", "patient"]
+    packed = tmp_path / "packed"
+    assert eyeground("data", "prepare", phantoms / "images", *table, "--shards", "--out", packed).code == 0
+    here = eyeground("doctor", packed, "--no-cache", "--json")
+    killed = deadly("checkup", after=9)
+    there = eyeground("doctor", packed, "--no-cache", "--json", "--on", "ray")
+    assert killed.exists()
+    assert (there.code, there.out) == (here.code, here.out), there.err
+    assert json.loads(here.out)["images"] == 60
 
 
 def test_predict_writes_the_same_table_and_goes_on_where_another_stopped(
@@ -186,6 +197,7 @@ def test_prepared_images_are_the_same_and_a_second_call_makes_none(
     assert json.loads(eyeground(*words, "--out", tmp_path / "there").out)["kept"] == 60
 
 
+@pytest.mark.slow
 def test_compare_judges_the_same_and_does_no_run_twice(
     eyeground: Call, deadly: Callable[..., Path], phantoms: Path, tmp_path: Path
 ) -> None:
@@ -213,7 +225,7 @@ def test_compare_judges_the_same_and_does_no_run_twice(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signal_number", [None, signal.SIGINT])
+@pytest.mark.parametrize("signal_number", [None, signal.SIGINT, signal.SIGKILL])
 def test_a_command_s_own_ray_is_quiet_and_gone_with_it(phantoms: Path, signal_number: signal.Signals | None) -> None:
     command = [sys.executable, "-c", "from eyeground.cli.main import main; main()", "doctor", str(phantoms / "images")]
     command += ["--table", str(phantoms / "labels.csv"), "--no-cache", "--json"]
@@ -222,8 +234,11 @@ def test_a_command_s_own_ray_is_quiet_and_gone_with_it(phantoms: Path, signal_nu
         [*command, "--on", "ray", "--workers", "2"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     ) as process:  # fmt: skip
-        killed = _a_worker_of(process)
-        os.kill(killed if signal_number is None else process.pid, signal_number or signal.SIGKILL)
+        worker = _a_worker_of(process)
+        [folder] = {Path(found[0]) for args in _of_session(process.pid).values()
+                    if (found := re.findall(r"--temp[-_]dir=(\S+)", args))}  # fmt: skip
+        assert folder.is_dir()
+        os.kill(worker if signal_number is None else process.pid, signal_number or signal.SIGKILL)
         out, err = process.communicate(timeout=300)
     if signal_number is None:
         assert process.returncode == 1, err
@@ -232,7 +247,12 @@ def test_a_command_s_own_ray_is_quiet_and_gone_with_it(phantoms: Path, signal_nu
         assert process.returncode != 0
         assert out == ""
     assert "Traceback" not in err
+    deadline = time.monotonic() + 60  # after a kill nobody waits for the end of Ray
+    while signal_number is signal.SIGKILL and (_of_session(process.pid) or folder.exists()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     assert not _of_session(process.pid)
+    assert not folder.exists()
 
 
 def _a_worker_of(process: subprocess.Popen[str]) -> int:
@@ -247,6 +267,6 @@ def _a_worker_of(process: subprocess.Popen[str]) -> int:
 
 def _of_session(leader: int) -> dict[int, str]:
     """Processes of a session and what they are called; those that have ended are left out."""
-    told = subprocess.run(["ps", "-eo", "pid,sid,stat,args"], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(["ps", "-ww", "-eo", "pid,sid,stat,args"], capture_output=True, text=True, check=True).stdout
     lines = [line.split(None, 3) for line in told.splitlines()[1:]]
     return {int(pid): args for pid, sid, state, args in lines if int(sid) == leader and not state.startswith("Z")}

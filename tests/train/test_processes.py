@@ -1,6 +1,7 @@
 """Several processes learn what one learns, to rounding; and the faults that would part them are seen."""
 
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -8,13 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from eyeground.model.processes import ALONE
+from eyeground.model.processes import ALONE, ProcessLost
 from eyeground.model.torch.agent import run_processes
-from tests.train.together import CASES, PARTED, Arrays
+from eyeground.model.torch.processes import Together, meet
+from tests.train.together import CASES, IDLE, PARTED, Arrays
 
 SCRIPT = Path(__file__).with_name("together.py")
-# Shifts that batch norm or softmax takes out again: their gradient is 0, and AdamW makes steps of what rounding leaves.
-IDLE = ("backbone.fc_norm.bias", "projector.1.running_mean", ".qkv.bias")
 FAULTY = ("classes", "unequal", "heads", "simclr")
 
 
@@ -47,7 +47,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two make of them, and of some with a fault planted."""
     folder = tmp_path_factory.mktemp("pair")
     plan = [(name, "ddp", "") for name in CASES] + [(name, "ddp", "own rows") for name in FAULTY]
-    plan += [(name, "fsdp", "") for name in ("heads", "mae")]
+    plan += [(name, "fsdp", "") for name in ("heads", "mae", "taken_up")]
     started(folder, 2, plan)
     return folder
 
@@ -77,7 +77,7 @@ def test_two_processes_learn_what_one_learns(case: str, alone: dict[str, Arrays]
     check_alike(read(pair, case), alone[case])
 
 
-@pytest.mark.parametrize("case", ["heads", "mae"])
+@pytest.mark.parametrize("case", ["heads", "mae", "taken_up"])
 def test_two_that_part_the_weights_learn_it_too(case: str, alone: dict[str, Arrays], pair: Path) -> None:
     check_alike(read(pair, case, strategy="fsdp"), alone[case])
 
@@ -111,6 +111,35 @@ def test_a_mean_over_own_rows_is_caught(case: str, caught: bool, alone: dict[str
     after = "weights/backbone.blocks.0.mlp.fc1.weight" if case == "simclr" else "weights/blocks.0.mlp.fc1.weight"
     apart = root_mean_square(found[after] - alone[case][after])
     assert (apart > 1e-4) == caught, apart
+
+
+def test_a_machine_whose_name_leads_nowhere_has_several(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(socket, "getfqdn", lambda *name: "nowhere.invalid")
+    assert run_processes(["sh", "-c", '[ "$MASTER_ADDR" = localhost ]'], count=2, scratch=tmp_path) == {}
+
+
+def test_a_place_of_meeting_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        variables = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1", "SLURM_NTASKS": "2"}
+        variables |= {"SLURM_NTASKS_PER_NODE": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+        variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(
+            ProcessLost, match=f"did not come together at 127.0.0.1:{variables['MASTER_PORT']} .*MASTER_PORT"
+        ):
+            meet(device="cpu")
+
+
+def test_one_lost_while_the_others_build_is_missed_in_words() -> None:
+    group = object.__new__(Together)
+    group.world = 2
+
+    def build() -> None:
+        raise RuntimeError("[pair.cc:534] Connection closed by peer [127.0.0.1]:7")
+
+    with pytest.raises(ProcessLost, match="another of the 2 processes"):
+        group.together(build)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ def command(
     from eyeground.cli.launching import launched
 
     name, settings = load_or_resume(config, overrides or [], resume, kind=FinetuneConfig, verb="finetune")
-    if launched(settings, verb="finetune"):
+    if launched(settings, verb="finetune", resume=resume):
         return
     from eyeground.cli.experiment import run_experiment
 

@@ -18,7 +18,7 @@ def command(
     from eyeground.cli.pretrain_config import PretrainConfig
 
     name, settings = load_or_resume(config, overrides or [], resume, kind=PretrainConfig, verb="pretrain")
-    if launched(settings, verb="pretrain"):
+    if launched(settings, verb="pretrain", resume=resume):
         return
     from eyeground.cli.pretraining import run_pretraining
 

@@ -100,7 +100,9 @@ class Digests:
     def __init__(self, column: Any) -> None:
         array = column.combine_chunks()
         data = array.buffers()[1] if len(array) else b""
-        self._data: NDArray[np.uint8] = np.frombuffer(data, np.uint8, len(array) * 32).reshape(-1, 32)
+        self._data: NDArray[np.uint8] = np.frombuffer(data, np.uint8, len(array) * 32, array.offset * 32).reshape(
+            -1, 32
+        )
 
     def __len__(self) -> int:
         return len(self._data)

@@ -7,9 +7,9 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, BinaryIO, Final, Protocol, TypeVar
 
 from eyeground.data.shards.index import FOLDER, TABLE, ShardFile
 
@@ -21,7 +21,14 @@ _SINGLE_READS: Final = 2
 _FREE_SHARE: Final = 0.1  # of the disk, left to others where nobody says how much to keep
 
 
-class ShardBroken(ValueError):
+class _Told(Exception):
+    """An error whose words come through a loader process: torch hands on its traceback, of which the end counts."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words.rpartition(f"{type(self).__name__}: ")[2].strip())
+
+
+class ShardBroken(_Told, ValueError):
     """A shard that is not as it was written.
 
     Args:
@@ -35,12 +42,8 @@ class ShardBroken(ValueError):
         Our own.
     """
 
-    def __init__(self, words: str) -> None:
-        # From a loader process torch hands on the whole traceback as words; what counts is its end.
-        super().__init__(words.rpartition(f"{type(self).__name__}: ")[2].strip())
 
-
-class ShardsUnreachable(OSError):
+class ShardsUnreachable(_Told, OSError):
     """An address that does not answer, or that this installation cannot reach.
 
     Args:
@@ -54,8 +57,20 @@ class ShardsUnreachable(OSError):
         Our own.
     """
 
-    def __init__(self, words: str) -> None:
-        super().__init__(words.rpartition(f"{type(self).__name__}: ")[2].strip())
+
+class CopiesFull(_Told, OSError):
+    """A disk of this machine without room for copies of shards.
+
+    Args:
+        words: Which one, and what to do.
+
+    Example:
+        >>> print(CopiesFull("/cache: no room for copies of shards"))
+        /cache: no room for copies of shards
+
+    References:
+        Our own.
+    """
 
 
 class Location(Protocol):
@@ -224,7 +239,8 @@ class RemoteFolder:
         except FileNotFoundError:
             self._asked[shard.name] += 1
         if self._asked[shard.name] > _SINGLE_READS:
-            return _part(self.local(shard), start, size, touch=True)
+            with self._bring(shard) as file:
+                return os.pread(file.fileno(), size, start)
         try:
             return self._ask(
                 lambda system, root: bytes(system.cat_file(f"{root}/{_inside(shard)}", start=start, end=start + size))
@@ -234,24 +250,8 @@ class RemoteFolder:
 
     def local(self, shard: ShardFile) -> Path:
         """Bring a shard here, unless another process has."""
-        copy = self._copy(shard)
-        with _alone(copy.with_suffix(".lock")):
-            if copy.is_file():
-                os.utime(copy)
-                return copy
-            self._make_room(shard.bytes)
-            beside = copy.with_suffix(".part")
-            try:
-                self._ask(lambda system, root: system.get_file(f"{root}/{_inside(shard)}", str(beside)))
-                wrong = differs(beside, shard)
-                if wrong:
-                    raise ShardBroken(f"{shard.name} at {self._address}: {wrong}; {ADVICE}")
-                beside.replace(copy)
-            except FileNotFoundError as error:
-                raise ShardBroken(_missing(shard.name, self._address)) from error
-            finally:
-                beside.unlink(missing_ok=True)
-        return copy
+        self._bring(shard).close()
+        return self._copy(shard)
 
     def forget(self, shard: ShardFile) -> None:
         """Drop the copy."""
@@ -261,8 +261,34 @@ class RemoteFolder:
         """Where a shard's copy lies."""
         return self._keep / f"{shard.sha256}.parquet"
 
+    def _bring(self, shard: ShardFile) -> BinaryIO:
+        """Open a shard's copy, and bring it before if there is none; it is open before others may take it away."""
+        copy = self._copy(shard)
+        with _alone(copy.with_suffix(".lock")):
+            with suppress(FileNotFoundError):
+                file = copy.open("rb")
+                os.utime(file.fileno())
+                return file
+            self._make_room(shard.bytes)
+            beside = copy.with_suffix(".part")
+            try:
+                self._ask(lambda system, root: system.get_file(f"{root}/{_inside(shard)}", str(beside)))
+                wrong = differs(beside, shard)
+                if wrong:
+                    raise ShardBroken(f"{shard.name} at {self._address}: {wrong}; {ADVICE}")
+                file = beside.open("rb")
+                beside.replace(copy)
+                return file
+            except FileNotFoundError as error:
+                raise ShardBroken(_missing(shard.name, self._address)) from error
+            finally:
+                beside.unlink(missing_ok=True)
+
     def _make_room(self, needed: int) -> None:
-        """Take away the copies that were read longest ago."""
+        """Take away what a kill left half brought, and the copies that were read longest ago."""
+        for part in self._keep.glob("*.part"):
+            with suppress(BlockingIOError), _alone(part.with_suffix(".lock"), wait=False):
+                part.unlink(missing_ok=True)
         copies = []
         for path in self._keep.glob("*.parquet"):
             try:
@@ -296,7 +322,7 @@ class RemoteFolder:
         except Exception as error:  # every store raises classes of its own
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 what = "no room for copies of shards; free some space, or move them with EYEGROUND_CACHE"
-                raise OSError(error.errno, what, str(self._keep)) from error
+                raise CopiesFull(f"{self._keep}: {what}") from error
             words = " ".join(str(error).split()) or type(error).__name__
             raise ShardsUnreachable(f"{self._address}: cannot be read ({words}); check address and rights") from error
 
@@ -329,7 +355,7 @@ def differs(path: Path, entry: ShardFile) -> str:
         return f"has {size} of {entry.bytes} bytes" + (", so it was cut short" if size < entry.bytes else "")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return "" if digest == entry.sha256 else f"its bytes have changed (sha256 {digest[:12]}, not {entry.sha256[:12]})"
+    return "" if digest == entry.sha256 else f"has changed (sha256 {digest[:12]}, not {entry.sha256[:12]})"
 
 
 def _inside(entry: ShardFile) -> str:
@@ -354,8 +380,9 @@ def _part(path: Path, start: int, size: int, *, touch: bool = False) -> bytes:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _alone(lock: Path, *, wait: bool = True) -> Iterator[None]:
     """Let one process at a time bring a shard; the others wait and find it."""
+    lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield

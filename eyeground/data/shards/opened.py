@@ -4,6 +4,7 @@ import bisect
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,14 +19,7 @@ from eyeground.data.sample import Sample
 from eyeground.data.shards.address import local_path, remote_address
 from eyeground.data.shards.columns import Categories, Digests, Texts
 from eyeground.data.shards.index import FOLDER, INDEX, Index, ShardFile, read_index
-from eyeground.data.shards.location import (
-    ADVICE,
-    LocalFolder,
-    Location,
-    RemoteFolder,
-    ShardBroken,
-    differs,
-)  # fmt: skip
+from eyeground.data.shards.location import ADVICE, LocalFolder, Location, RemoteFolder, ShardBroken, differs
 from eyeground.images.laterality import eye_from_name
 
 # Role of a column, as ``Source`` calls it -> its name.
@@ -110,6 +104,9 @@ class Shards:
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    def __reduce__(self) -> tuple[Callable[[str, str], "Shards"], tuple[str, str]]:
+        return _reopened, (self.where, self.index.table.sha256)
 
     @property
     def shards(self) -> int:
@@ -356,6 +353,15 @@ def open_shards(path: Path) -> Shards | None:
     folder = folder if address else folder / FOLDER
     folder.mkdir(exist_ok=True, parents=True)
     return Shards(where, folder, location, index, table)
+
+
+@cache
+def _reopened(where: str, table_sha256: str) -> Shards:
+    """Open a set once in another process that was sent its samples: its table does not travel with each of them."""
+    found = open_shards(Path(where))
+    if found is None or found.index.table.sha256 != table_sha256:
+        raise DataProblems([Problem("is not here, or another set than where the work began; use the same", where)])
+    return found
 
 
 def _lost(index: Index, sizes: Mapping[str, int], where: str) -> list[Problem]:

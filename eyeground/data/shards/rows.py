@@ -1,6 +1,7 @@
 """Rows of shards as samples that are made when they are asked for: a million cost no memory of their own."""
 
 import bisect
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, chain
@@ -13,7 +14,28 @@ from eyeground.data.sample import Sample
 from eyeground.data.shards.opened import Shards
 
 
-class ShardRows(Sequence[Sample]):
+class _Rows(Sequence[Sample]):
+    """Samples that are made when they are asked for."""
+
+    @abstractmethod
+    def _at(self, place: int) -> Sample:
+        """Make the sample at a place, from 0."""
+
+    @overload
+    def __getitem__(self, place: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Sample, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Sample | tuple[Sample, ...]:
+        if isinstance(place, slice):
+            return tuple(self._at(each) for each in range(*place.indices(len(self))))
+        if not -len(self) <= place < len(self):
+            raise IndexError(place)
+        return self._at(place % len(self))
+
+
+class ShardRows(_Rows):
     """Samples of a set of shards.
 
     Args:
@@ -59,20 +81,12 @@ class ShardRows(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.numbers)
 
-    @overload
-    def __getitem__(self, place: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Sample, ...]: ...
-
-    def __getitem__(self, place: int | slice) -> Sample | tuple[Sample, ...]:
-        if isinstance(place, slice):
-            return tuple(self[each] for each in range(*place.indices(len(self))))
+    def _at(self, place: int) -> Sample:
         row = int(self.numbers[place])
         return self.shards.sample(row, self.source, split=self._split, labels=self._labels)
 
 
-class Joined(Sequence[Sample]):
+class Joined(_Rows):
     """Samples of several sources, one after the other.
 
     Args:
@@ -95,18 +109,7 @@ class Joined(Sequence[Sample]):
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    @overload
-    def __getitem__(self, place: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> tuple[Sample, ...]: ...
-
-    def __getitem__(self, place: int | slice) -> Sample | tuple[Sample, ...]:
-        if isinstance(place, slice):
-            return tuple(self[each] for each in range(*place.indices(len(self))))
-        place = place + len(self) if place < 0 else place
-        if not 0 <= place < len(self):
-            raise IndexError(place)
+    def _at(self, place: int) -> Sample:
         part = bisect.bisect_right(self._ends, place)
         return self.parts[part][place - (self._ends[part - 1] if part else 0)]
 

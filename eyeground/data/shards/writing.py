@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import chain
@@ -109,27 +109,27 @@ def write_shards(
             done, kept = work.run()
             shards = _named(out / FOLDER, done)
             table = write_table(out / TABLE, [out / FOLDER / shard.name for shard in shards], maker.schema)
+            problems = tuple(Problem(what, file, None, source) for each in done for file, what, source in each.left_out)
+            write_left_out(out / LEFT_OUT, problems)
+            write_journal(out / JOURNAL, settings, map(asdict, done))
+            index = Index(
+                crop_field,
+                store_px,
+                slices,
+                manifest.classes,
+                manifest.ordered,
+                manifest.patients_known,
+                tuple(name for name in maker.schema.names if name != "image"),
+                table,
+                shards,
+            )
+            versions = {name: version(name) for name in ("eyeground", "pillow", "pyarrow")}
+            write_whole(out / INDEX, write_index(index, left_out=len(problems), **versions))
         except OSError as error:
             if error.errno not in _FULL:
                 raise
             what = f"the disk is full; {work.whole} shards are whole and stay. Free some space and run this again"
             raise OSError(error.errno, what, str(out)) from error
-        problems = tuple(Problem(what, file, None, source) for each in done for file, what, source in each.left_out)
-        write_left_out(out / LEFT_OUT, problems)
-        write_journal(out / JOURNAL, settings, map(asdict, done))
-        index = Index(
-            crop_field,
-            store_px,
-            slices,
-            manifest.classes,
-            manifest.ordered,
-            manifest.patients_known,
-            tuple(name for name in maker.schema.names if name != "image"),
-            table,
-            shards,
-        )
-        versions = {name: version(name) for name in ("eyeground", "pillow", "pyarrow")}
-        write_whole(out / INDEX, write_index(index, left_out=len(problems), **versions))
     return Preparation(index.images, kept, 0, problems)
 
 
@@ -153,11 +153,14 @@ class _Work:
         starts = [0]
         for each in done:
             starts.append(starts[-1] + each.taken)
-        lost = [each for each in done if not _is_sound(self.out / FOLDER, each)]
-        kept = sum(each.rows for each in done) - sum(each.rows for each in lost)
-        self.whole = len(done) - len(lost)
-        count = starts[-1] - sum(each.taken for each in lost)
+        lost, count, kept = [], 0, 0
         self.progress(count, len(samples))
+        for each in done:
+            if not _is_sound(self.out / FOLDER, each):
+                lost.append(each)
+                continue
+            count, kept, self.whole = count + each.taken, kept + each.rows, self.whole + 1
+            self.progress(count, len(samples))
         with (self.out / JOURNAL).open("ab") as journal:
             journal.write(b"\n")  # ends a line that a kill cut short
 
@@ -195,23 +198,30 @@ class _Work:
             # The last shard of a set may be small; one that is followed by others is not.
             if each.bytes < self.shard_bytes and end < len(samples):
                 break
-            if _digest(map(self.maker.line, samples[begin:end])) != each.inputs:
+            inputs = self._inputs()
+            for sample in samples[begin:end]:
+                inputs.update(f"{self.maker.line(sample)}\n".encode())
+            if inputs.hexdigest() != each.inputs:
                 break
             valid.append(each)
             begin = end
         return valid
 
+    def _inputs(self) -> "hashlib._Hash":
+        """Begin the hash of what a shard is made from: a column more or less makes it another one."""
+        return hashlib.sha256(json.dumps(self.maker.schema.names).encode())
+
     def _fill(self, images: Iterator[Made], number: int, limit_bytes: float) -> _Done:
         """Write one shard."""
         folder = self.out / FOLDER
         beside = folder / f".{_name(number)}.part"
-        lines, left_out = hashlib.sha256(), []
+        inputs, left_out = self._inputs(), []
         taken = rows = size = 0
         try:
             with beside.open("wb") as file, _Rows(file, self.maker.schema) as writer:
                 for image in images:
                     taken += 1
-                    lines.update(f"{image.line}\n".encode())
+                    inputs.update(f"{image.line}\n".encode())
                     if isinstance(image.row, Problem):
                         left_out.append([image.row.file, image.row.what, image.row.source])
                         continue
@@ -233,7 +243,7 @@ class _Work:
             flush_folder(folder)
         else:
             beside.unlink()
-        return _Done(number, taken, lines.hexdigest(), rows, length, digest, left_out)
+        return _Done(number, taken, inputs.hexdigest(), rows, length, digest, left_out)
 
 
 class _Rows:
@@ -282,14 +292,6 @@ class _Rows:
         group = pa.Table.from_pylist(self._rows, schema=self._schema)
         self._writer.write_table(group, row_group_size=len(self._rows))
         self._rows, self._size = [], 0
-
-
-def _digest(lines: Iterable[str]) -> str:
-    """Hash what a shard is made from."""
-    whole = hashlib.sha256()
-    for line in lines:
-        whole.update(f"{line}\n".encode())
-    return whole.hexdigest()
 
 
 def _is_sound(folder: Path, done: _Done) -> bool:

@@ -43,6 +43,7 @@ def run_processes(command: Sequence[str], *, count: int, scratch: Path) -> Mappi
         run_id=uuid.uuid4().hex,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
+        local_addr="localhost",  # else the host's name, which may lead nowhere: then they would wait for ever
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=str(scratch)),
         shutdown_timeout=_LAST_STEP_SECONDS,

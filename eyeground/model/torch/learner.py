@@ -339,8 +339,8 @@ class Learner:
     def _copied(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
         """Copies in the first process; the others help to put parted tensors together, one at a time."""
         found = {}
-        for name, tensor in tensors.items():
-            whole = put_together(tensor)
+        for name in sorted(tensors):  # in one order in all: what was read from a file comes in another in each
+            whole = put_together(tensors[name])
             if self.processes.rank == 0:
                 found[name] = _array(whole)
         return found

@@ -1,6 +1,7 @@
 """Several processes that train one torch network: they form a group, exchange rows and words, and part."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -88,11 +89,19 @@ class Together:
         except RuntimeError as error:  # Fabric wants --ntasks-per-node
             raise ValueError(str(error)) from error
         self._nodes, self._accelerator = how.nodes, device
-        with self.guard():
+        try:
             self.device = self.fabric().device
             # Words and small numbers lie in the processor's memory, where NCCL does not reach.
             self._talk: Any = dist.new_group(backend="gloo", timeout=_PATIENCE)
             self._wait: Any = dist.new_group(backend="gloo", timeout=_READING)
+        except RuntimeError as error:
+            if not _broken(error):
+                raise
+            where = ":".join(os.environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT"))
+            raise ProcessLost(
+                f"the {self.world} processes of this run did not come together at {where} "
+                f"({str(error).partition(chr(10))[0]}). If another run meets there, give MASTER_PORT another number"
+            ) from error
 
     def fabric(self, *, precision: Any = "32-true", thawing: bool = False) -> Fabric:
         """Give what sets up networks and optimizers for this group.
@@ -187,9 +196,10 @@ class Together:
         """Do something in every process that may fail for reasons a person can mend."""
         wrong = None
         try:
-            made = work()
+            with self.guard():
+                made = work()
         except Exception as error:
-            if _of_torch(error):
+            if _of_torch(error) or isinstance(error, ProcessLost):
                 raise  # nobody knows where the others are: this one ends, and they notice
             wrong = error
         with self.guard():
@@ -213,7 +223,7 @@ class Together:
         try:
             yield
         except RuntimeError as error:
-            if isinstance(error, dist.DistError) or (_of_torch(error) and any(sign in str(error) for sign in _BROKEN)):
+            if _broken(error):
                 minutes = _PATIENCE.total_seconds() / 60
                 raise ProcessLost(
                     f"another of the {self.world} processes of this run has ended, or was silent for {minutes:.0f} "
@@ -264,3 +274,8 @@ def fabric_of(processes: Processes, *, device: Device, precision: Any = "32-true
 def _of_torch(error: BaseException) -> bool:
     """Whether an error is torch's own, not one of ours: ours are classes that say what is wrong."""
     return type(error) is RuntimeError or type(error).__module__.partition(".")[0] == "torch"
+
+
+def _broken(error: BaseException) -> bool:
+    """Whether an error says that the other end of a connection is gone."""
+    return isinstance(error, dist.DistError) or (_of_torch(error) and any(sign in str(error) for sign in _BROKEN))

@@ -37,3 +37,8 @@ def test_hashes_come_back(digests: list[bytes]) -> None:
     found = Digests(pa.chunked_array([digests[:2], digests[2:]], pa.binary(32)))
     assert list(found) == [digest.hex() for digest in digests]
     assert len(found) == len(digests)
+
+
+def test_hashes_of_a_part_of_a_column_are_its_own() -> None:
+    column = pa.chunked_array([[bytes([number]) * 32 for number in range(4)]], pa.binary(32))
+    assert [*Digests(column.slice(1, 2))] == ["01" * 32, "02" * 32]

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from eyeground.data.manifest import read_manifest
 from eyeground.data.pixels import PixelStore
 from eyeground.data.preprocessing import Preprocessing
 from eyeground.data.problem import DataProblems
+from eyeground.data.shards import location
 from eyeground.data.shards.address import remote_address
-from eyeground.data.shards.location import RemoteFolder, ShardBroken, ShardsUnreachable
+from eyeground.data.shards.location import CopiesFull, RemoteFolder, ShardBroken, ShardsUnreachable
 from eyeground.data.shards.opened import Shards, open_shards
 from eyeground.data.shards.order import order_for
 from eyeground.data.shards.rows import ShardRows
@@ -164,7 +166,7 @@ def test_a_shard_that_is_another_one_is_refused_and_not_kept(memory: Path, cache
     system.pipe(path, bytes(content))
     _opened(memory)  # its size is still right
     first = ShardRows(shards, "eyes")[int(shards._first[2])]
-    with pytest.raises(ShardBroken, match=rf"{entry.name} at memory://.*: its bytes have changed .* copy it again"):
+    with pytest.raises(ShardBroken, match=rf"{entry.name} at memory://.*: has changed .* copy it again"):
         first.parcel()
     assert entry.sha256 not in _copies(cache)
     [problem] = shards.check()
@@ -208,8 +210,39 @@ def test_a_full_disk_here_is_not_the_store_s_fault(memory: Path, cache: Path, mo
     monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "get_file", full)
     with pytest.raises(OSError, match="no room for copies of shards; free some space") as raised:
         shards._location.local(shards.index.shards[0])
-    assert not isinstance(raised.value, ShardsUnreachable)
+    assert isinstance(raised.value, CopiesFull)
     assert not list(cache.glob("*.part"))
+
+
+def test_a_copy_that_another_takes_away_at_once_is_read_all_the_same(
+    memory: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = _opened(memory)
+    plain = location._alone
+
+    @contextmanager
+    def alone(lock: Path, **how: bool) -> Iterator[None]:
+        with plain(lock, **how):
+            yield
+        for copy in _copies(cache).values():  # as one does who needs the room
+            copy.unlink()
+
+    monkeypatch.setattr(location, "_alone", alone)
+    samples = [sample for sample in ShardRows(shards, "eyes") if shards.shard_of(sample.file) == 1]
+    for _ in range(2):
+        assert all(sample.parcel().data for sample in samples)
+    assert not _copies(cache)
+
+
+def test_what_a_kill_left_half_brought_is_taken_away(memory: Path, cache: Path) -> None:
+    shards = _opened(memory)
+    left, at_work = cache / f"{'0' * 64}.part", cache / f"{'1' * 64}.part"
+    left.write_bytes(b"half")
+    at_work.write_bytes(b"half")
+    with location._alone(at_work.with_suffix(".lock")):
+        shards._location.local(shards.index.shards[0])
+    assert not left.exists()
+    assert at_work.exists()
 
 
 def test_several_at_once_bring_a_shard_once(memory: Path, asked: Counter[str]) -> None:
@@ -223,9 +256,10 @@ def test_several_at_once_bring_a_shard_once(memory: Path, asked: Counter[str]) -
     assert asked["get_file"] == 1
 
 
-def test_words_of_a_loader_process_are_cut_to_what_counts() -> None:
-    error = ShardBroken("Caught ShardBroken in DataLoader worker process 0.\nOriginal Traceback:\n  File\n"
-                        "eyeground.data.shards.location.ShardBroken: shard-1: is missing\n")  # fmt: skip
+@pytest.mark.parametrize("kind", [ShardBroken, ShardsUnreachable, CopiesFull])
+def test_words_of_a_loader_process_are_cut_to_what_counts(kind: type[Exception]) -> None:
+    error = kind(f"Caught {kind.__name__} in DataLoader worker process 0.\nOriginal Traceback:\n  File\n"
+                 f"eyeground.data.shards.location.{kind.__name__}: shard-1: is missing\n")  # fmt: skip
     assert str(error) == "shard-1: is missing"
 
 

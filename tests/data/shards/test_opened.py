@@ -1,10 +1,15 @@
 """Shards give the images that were put in, or say which one is wrong and what to do."""
 
+import copy
 import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +25,7 @@ from eyeground.data.prepared import open_prepared
 from eyeground.data.problem import DataProblems
 from eyeground.data.sample import Sample
 from eyeground.data.shards.location import ShardBroken
-from eyeground.data.shards.opened import Shards, open_shards
+from eyeground.data.shards.opened import Shards, _reopened, open_shards
 from eyeground.data.task import Head
 from eyeground.data.volumes import expand
 
@@ -87,6 +92,22 @@ def test_a_row_is_found_by_its_name_and_nothing_else_is(whole: Path) -> None:
             shards.row_of(name)
 
 
+def test_a_sample_travels_to_another_process_without_the_table(packed: Path, tmp_path: Path) -> None:
+    shards = _opened(packed)
+    samples = [shards.sample(row, "eyes") for row in range(COUNT)]
+    assert len(ForkingPickler.dumps(samples)) < COUNT * 200
+    assert len({id(sample.pack) for sample in (*copy.deepcopy(samples), *copy.deepcopy(samples))}) == 1
+    with ProcessPoolExecutor(1, get_context("spawn")) as other:
+        assert [*other.map(Sample.parcel, samples)] == [sample.parcel() for sample in samples]
+    shutil.rmtree(packed)
+    pack(photographs(tmp_path / "other", 9), packed)
+    with ProcessPoolExecutor(1, get_context("spawn")) as other, pytest.raises(BrokenProcessPool):
+        other.submit(Sample.parcel, samples[0]).result()
+    _reopened.cache_clear()
+    with pytest.raises(DataProblems, match="not here, or another set than where the work began"):
+        copy.deepcopy(samples)
+
+
 def test_labels_of_heads_come_back(manifest: Manifest, tmp_path: Path) -> None:
     cells = {s.file: {"GLA": str(n % 2), "IOP": "" if n % 3 else f"{n}.5"} for n, s in enumerate(manifest.samples)}
     shards = pack(manifest, tmp_path / "packed", more=cells)
@@ -123,7 +144,7 @@ def test_a_flipped_bit_is_named_by_shard_row_and_image(packed: Path) -> None:
     samples = read_manifest([shards.source()]).samples
     path = _spoil_image(shards, packed, 6)
     place = 6 - int(np.flatnonzero(shards.shard_numbers() == shards.shard_numbers()[6])[0])
-    words = rf"{path.name}, row {place} \({samples[6].file}\): the shard its bytes have changed .* copy it again"
+    words = rf"{path.name}, row {place} \({samples[6].file}\): the shard has changed .* copy it again"
     with pytest.raises(ShardBroken, match=words):
         samples[6].parcel()
     assert all(sample.parcel().data for row, sample in enumerate(samples) if row != 6)
@@ -139,7 +160,7 @@ def test_a_flipped_bit_between_the_images_is_found_by_the_check_alone(packed: Pa
     flip(path, path.stat().st_size - 200)
     assert all(sample.parcel().data for sample in read_manifest([shards.source()]).samples)
     [problem] = shards.check()
-    assert "its bytes have changed" in problem.what
+    assert "has changed" in problem.what
     assert "other ones" not in problem.what
 
 
@@ -221,7 +242,7 @@ def _rewrite(column: str, value: object) -> Callable[[Path], None]:
         (_rewrite("offset", -5), "does not fit the index"),
         (_rewrite("size_bytes", 2**30), "does not fit the index"),
         (_rewrite("label", "foreign"), "does not fit the index"),
-        (_change_table, r"table\.parquet: its bytes have changed"),
+        (_change_table, r"table\.parquet: has changed"),
         (lambda packed: (packed / "table.parquet").unlink(), "table"),
         (_other_table, "does not fit the index"),
         (lambda packed: (packed / "shards.json").write_text("{"), "is damaged"),

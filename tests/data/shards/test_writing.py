@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,9 @@ def test_a_kill_in_the_middle_costs_no_whole_shard(
     answer = write_shards(
         manifest, out, crop_field=False, store_px=20, shard_bytes=SHARD_BYTES, progress=lambda n, _: counts.append(n)
     )
-    assert counts == list(range(answer.kept, COUNT + 1))
+    compared = counts.index(answer.kept)  # shards that are whole are counted as each is found sound
+    assert counts[compared:] == list(range(answer.kept, COUNT + 1))
+    assert counts[:compared] == sorted(set(counts[:compared]))
     assert killed_at - 5 < answer.kept <= killed_at
     assert digests(out) == digests(whole)
     after = {path.name: path.stat().st_mtime_ns for path in shards_in(out)}
@@ -197,6 +200,19 @@ def test_a_changed_label_makes_its_shard_and_what_follows_anew(tmp_path: Path) -
     assert 0 < answer.kept < COUNT - 4
     pack(again, tmp_path / "fresh")
     assert digests(tmp_path / "packed") == digests(tmp_path / "fresh")
+
+
+def test_a_column_more_or_another_makes_every_shard_anew(tmp_path: Path) -> None:
+    first = photographs(tmp_path / "data", COUNT)
+    out = tmp_path / "packed"
+    pack(first, out)
+    last = pyarrow.parquet.read_table(shards_in(out)[-1])["source_file"].to_pylist()[-1]
+    sited = replace(first, samples=tuple(replace(s, site="here") if s.file == last else s for s in first.samples))
+    cells = {name: {sample.file: {name: "1"} for sample in first.samples} for name in ("GLA", "AMD")}
+    for number, (manifest, more) in enumerate([(sited, {}), (first, {}), (first, cells["GLA"]), (first, cells["AMD"])]):
+        pack(manifest, out, more=more)
+        pack(manifest, tmp_path / str(number), more=more)
+        assert digests(out) == digests(tmp_path / str(number))
 
 
 def test_images_that_come_or_go_leave_what_a_fresh_pass_would(tmp_path: Path) -> None:
@@ -266,6 +282,23 @@ def test_a_full_disk_keeps_the_shards_that_are_whole(
     assert [path.name for path in shards_in(out)] == [f"shard-{n:05d}.parquet" for n in range(len(shards_in(out)))]
     answer = write_shards(manifest, out, crop_field=False, store_px=20, shard_bytes=SHARD_BYTES)
     assert answer.kept > 5
+    assert digests(out) == digests(whole)
+
+
+@pytest.mark.parametrize("step", ["write_table", "write_left_out", "write_journal", "write_index"])
+def test_a_disk_that_is_full_at_the_end_keeps_every_shard(
+    manifest: Manifest, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    out = tmp_path / "packed"
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, step, full)
+        with pytest.raises(OSError, match=rf"disk is full; {len(shards_in(whole))} shards are whole and stay"):
+            pack(manifest, out)
+    assert write_shards(manifest, out, crop_field=False, store_px=20, shard_bytes=SHARD_BYTES).kept == COUNT
     assert digests(out) == digests(whole)
 
 
