@@ -36,6 +36,8 @@ GOALS = {1: 4.0, 8: 5.0}
 PLAIN = "timm"
 # Least processor time of a turn. Unit: s.
 TURN_S = 0.25
+# Least time of a ViT's turn: its first answers after another's turn come slower. Unit: s.
+VIT_TURN_S = 3.0
 Images = NDArray[np.float32]
 Call = Callable[[Images], object]
 
@@ -112,7 +114,8 @@ def paces(
         for name, precision in ways:
             runtime = pick("serve.runtimes", name).open_runtime(folder, spec=spec, precision=precision, threads=threads)
             calls[f"{name} {precision}"] = stack.enter_context(closing(runtime)).outputs
-        took = turns({name: lambda call=call: call(images) for name, call in calls.items()}, rounds=rounds)  # type: ignore[misc]
+        works = {name: lambda call=call: call(images) for name, call in calls.items()}  # type: ignore[misc]
+        took = turns(works, rounds=rounds, least_s=VIT_TURN_S if spec.vit else TURN_S)
     return {name: [batch / seconds for seconds in each] for name, each in took.items()}
 
 

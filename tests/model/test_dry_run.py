@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from eyeground.model.adaptation import Adaptation
 from eyeground.model.optimization import Optimization
 from eyeground.model.spec import MaeSpec, ModelSpec, SimclrSpec
+from eyeground.model.torch import costing
 from eyeground.model.torch.costing import Costs, Work, costs_of
 from eyeground.model.torch.dry_run import DryRun, dry_run
 from eyeground.model.torch.engine import TorchEngine
@@ -189,6 +190,16 @@ def test_bf16_holds_less_for_every_image() -> None:
 def test_branches_that_drop_path_spares_are_not_counted() -> None:
     whole, spared = plain().step, counted(classifier(), count=16, kept_share=0.75).step
     assert spared.flops(16) / whole.flops(16) == pytest.approx(0.75, abs=0.02)
+
+
+def test_a_network_with_drop_path_is_rehearsed_with_few_images_where_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(costing, "_MOST_OPERANDS_BYTES", 0)
+    monkeypatch.setattr(costing, "rehearse", lambda calls: [1.0] * len(calls))
+    settings = {"images": 16, "passes": 1, "here": True}
+    counted = costs_of(classifier(precision="bf16"), kept_share=0.9, **settings)  # type: ignore[arg-type]
+    assert counted.step.seconds_here(16) > 0
 
 
 def test_both_views_of_contrast_are_counted() -> None:

@@ -125,8 +125,10 @@ def costs_of(
         )
 
     few = run(images)
-    while here and images > 2 and operand_bytes(few.step.calls) > _MOST_OPERANDS_BYTES:
-        images = (images + 1) // 2
+    # Of four images drop path leaves several in a branch; of one alone torch would leave steps out.
+    least = 4 if kept_share < 1 else 2
+    while here and images > least and operand_bytes(few.step.calls) > _MOST_OPERANDS_BYTES:
+        images = max(least, (images + 1) // 2)
         few = run(images)
     many = run(2 * images)
     return Costs(
