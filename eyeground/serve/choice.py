@@ -19,7 +19,7 @@ REFERENCE: Way = ("torch", "fp32")
 # How many times torch's pace in fp32, by images at once: one, and eight. Without bf16: an AMD EPYC with AVX2 alone, in
 # one thread by processor time, as python -m benchmarks.inference --processor-time takes it; ViT-L/16 at eight from
 # benchmarks/RESULTS.md (OpenVINO at four); the worse of EfficientNet-B0 and MobileNetV2. With it: an AMD EPYC with
-# AVX-512 bf16 (docs/results.md; ViT-L/16, MobileNetV2). With AMX: an Intel Xeon, benchmarks/RESULTS.md, as the first.
+# AVX-512 bf16 (docs/results.md; ViT-L/16, MobileNetV2). With AMX: an Intel Xeon, on both cores, benchmarks/RESULTS.md.
 MEASURED: Mapping[tuple[Processor, Network], Mapping[Way, tuple[float, float]]] = {
     ("plain", "transformer"): {
         ("onnx", "int8"): (2.1, 1.6),
@@ -39,18 +39,18 @@ MEASURED: Mapping[tuple[Processor, Network], Mapping[Way, tuple[float, float]]] 
         ("torch", "bf16"): (1.3, 1.7),
     },
     ("amx", "transformer"): {
-        ("openvino", "bf16"): (6.4, 4.3),
-        ("onnx", "int8"): (5.2, 3.1),
-        ("torch", "bf16"): (2.4, 3.9),
-        ("openvino", "fp32"): (2.1, 1.3),
-        ("onnx", "fp32"): (1.9, 1.1),
+        ("torch", "bf16"): (4.3, 4.6),
+        ("openvino", "bf16"): (4.7, 4.1),
+        ("onnx", "int8"): (4.1, 2.9),
+        ("openvino", "fp32"): (1.2, 1.0),
+        ("onnx", "fp32"): (1.2, 0.8),
     },
     ("amx", "convnet"): {
-        ("onnx", "fp32"): (3.5, 1.9),
-        ("openvino", "bf16"): (3.2, 1.6),
-        ("onnx", "int8"): (2.7, 1.1),
-        ("openvino", "fp32"): (1.9, 1.1),
-        ("torch", "bf16"): (1.3, 1.3),
+        ("openvino", "bf16"): (4.0, 3.1),
+        ("onnx", "fp32"): (3.1, 1.9),
+        ("openvino", "fp32"): (2.8, 1.9),
+        ("onnx", "int8"): (1.5, 1.1),
+        ("torch", "bf16"): (1.0, 1.6),
     },
     ("bf16", "convnet"): {
         ("openvino", "bf16"): (3.3, 5.3),
