@@ -23,6 +23,7 @@ def files(tmp_path: Path) -> list[Path]:
     return found
 
 
+@pytest.mark.slow
 def test_the_claims_of_the_epochs(files: list[Path]) -> None:
     small = Preprocessing(image_px=32, store_px=128)
     claims = training_images.run(20, files=files, workers=1, rounds=1, preprocessing=small)

@@ -93,6 +93,7 @@ def test_doctor_finds_the_same(eyeground: Call, deadly: Callable[..., Path], pha
     assert len(json.loads(here.out)["findings"]) > 0
 
 
+@pytest.mark.slow
 def test_shards_are_read_there_too(
     eyeground: Call, deadly: Callable[..., Path], phantoms: Path, tmp_path: Path
 ) -> None:  # fmt: skip
@@ -172,6 +173,7 @@ def test_a_model_that_a_worker_cannot_open_is_the_error_of_here(
     assert "Traceback" not in told.err
 
 
+@pytest.mark.slow
 def test_features_are_the_same(eyeground: Call, deadly: Callable[..., Path], config: Path, tmp_path: Path) -> None:
     here = eyeground("features", config, "--out", tmp_path / "here", "--json")
     assert here.code == 0, here.err

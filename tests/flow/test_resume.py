@@ -78,6 +78,7 @@ def check_resume(config: Path, folder: Path, *, workers: int, epochs: int, kills
     assert fingerprints(broken) == fingerprints(straight)
 
 
+@pytest.mark.slow
 def test_killed_three_times_with_workers_and_accumulation(config: Path, tmp_path: Path) -> None:
     words = ["accumulation=2", "batch_size=4", "mixup=0.2", "cutmix=0.2"]
     check_resume(config, tmp_path, workers=2, epochs=6, kills=3, words=words)

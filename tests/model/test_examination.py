@@ -26,7 +26,7 @@ def found_in(framework: str, folder: Path) -> dict[str, list[str]]:
     return json.loads(told.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("framework", ["torch", "paddle", "mindspore"])
+@pytest.mark.parametrize("framework", ["torch", "paddle", pytest.param("mindspore", marks=pytest.mark.slow)])
 def test_planted_faults_are_caught_by_name(framework: str, tmp_path: Path) -> None:
     found = found_in(framework, tmp_path)
     assert found["none"] == []
